@@ -1,0 +1,1 @@
+"""The vocabulary of the notebooks: data sets, models, features, statistics and figures."""

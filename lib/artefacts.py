@@ -1,0 +1,107 @@
+"""Where results live, and how they are read and written: complete or not at all."""
+
+import contextlib
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+import xarray as xr
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def home():
+    """Folder that holds `data/` and `figures/`: `$COMPENDIUM_HOME`, or the repository itself."""
+    return Path(os.environ.get("COMPENDIUM_HOME") or ROOT).resolve()
+
+
+def directory(step, model=None, target=None):
+    """Folder of one result of a step.
+
+    Parameters
+    ----------
+    step : str
+        "download", "extract", … (the notebook's name without its number).
+    model, target : str, optional
+        The swept parameters of the step.
+
+    Returns
+    -------
+    pathlib.Path
+        `data/<step>/<model>/<target>`, or `figures` for the step of that name.
+    """
+    base = home() / "figures" if step == "figures" else home() / "data" / step
+    return base.joinpath(*(part for part in (model, target) if part))
+
+
+@contextlib.contextmanager
+def atomic(path):
+    """Give a temporary path beside `path`; on success it takes its place, on failure it is removed.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+
+    Yields
+    ------
+    pathlib.Path
+        Hidden file in the same folder, with the same suffix.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{os.getpid()}.part.{path.name}")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def save(dataset, path):
+    """Write a labelled data set as netCDF4 that h5py opens too.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+    path : str or pathlib.Path
+        Ends in `.nc`.
+    """
+    with atomic(path) as part:
+        dataset.to_netcdf(part, engine="h5netcdf")
+
+
+def load(path):
+    """Read a labelled data set into memory.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+
+    Returns
+    -------
+    xarray.Dataset
+    """
+    return xr.load_dataset(path, engine="h5netcdf")
+
+
+def save_table(table, path):
+    """Write a tidy table as CSV, without its index."""
+    with atomic(path) as part:
+        table.to_csv(part, index=False)
+
+
+def load_table(path, **types):
+    """Read a tidy table; `types` are column types, by name."""
+    return pd.read_csv(path, dtype=types or None)
+
+
+def save_json(value, path):
+    """Write a record as indented JSON."""
+    with atomic(path) as part:
+        part.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def load_json(path):
+    """Read a JSON record."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))

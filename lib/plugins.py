@@ -1,0 +1,105 @@
+"""Plug-ins are files: find them, name the nearest when one is missing, read their constants unexecuted."""
+
+import ast
+import difflib
+from pathlib import Path
+
+from lib.artefacts import ROOT
+
+FOLDERS = {"model": "models", "target": "datasets"}
+CONTROLS = ("permuted", "random")
+
+
+def names(kind):
+    """Names of all plug-ins of a kind, in alphabetical order; files starting with `_` do not count.
+
+    Parameters
+    ----------
+    kind : {"model", "target"}
+
+    Returns
+    -------
+    list of str
+    """
+    return sorted(p.stem for p in (ROOT / "lib" / FOLDERS[kind]).glob("[!_]*.py"))
+
+
+def path(kind, name):
+    """File of a plug-in; a control suffix (`.permuted`, `.random`) is ignored.
+
+    Parameters
+    ----------
+    kind : {"model", "target"}
+    name : str
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    ValueError
+        If there is no such plug-in; the message holds the nearest valid names.
+    """
+    stem = split_control(name)[0] if kind == "model" else name
+    require(stem, names(kind), kind)
+    return ROOT / "lib" / FOLDERS[kind] / f"{stem}.py"
+
+
+def split_control(name):
+    """Split a model's name into plug-in and control: `("crepe_tiny", "permuted")`, or control "" if none."""
+    stem, dot, control = name.rpartition(".")
+    if not dot:
+        return name, ""
+    require(control, CONTROLS, "control suffix")
+    return stem, control
+
+
+def require(name, valid, what):
+    """Raise ValueError naming the nearest valid names unless `name` is one of them.
+
+    Parameters
+    ----------
+    name : str
+    valid : iterable of str
+    what : str
+        What the name is of, for the message.
+
+    Returns
+    -------
+    str
+        The name, unchanged.
+
+    Raises
+    ------
+    ValueError
+        If `name` is not in `valid`.
+    """
+    valid = list(valid)
+    if name in valid:
+        return name
+    near = difflib.get_close_matches(str(name), valid, n=3, cutoff=0.4)
+    hint = f"did you mean {', '.join(near)}?" if near else f"there are: {', '.join(valid) or 'none'}"
+    raise ValueError(f"unknown {what} {name!r}; {hint}")
+
+
+def constants(file):
+    """Module-level literals of a plug-in, read from its source without running it.
+
+    Parameters
+    ----------
+    file : str or pathlib.Path
+
+    Returns
+    -------
+    dict
+        Upper-case names and their values; names bound to anything but a literal are left out.
+    """
+    found = {}
+    for node in ast.parse(Path(file).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper():
+            try:
+                found[node.targets[0].id] = ast.literal_eval(node.value)
+            except ValueError:
+                continue
+    return found
