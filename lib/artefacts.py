@@ -10,6 +10,9 @@ import xarray as xr
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# The default join drops stimuli that do not match, silently; here a mismatch is an error.
+xr.set_options(arithmetic_join="exact")
+
 
 def home():
     """Folder that holds `data/` and `figures/`: `$COMPENDIUM_HOME`, or the repository itself."""
