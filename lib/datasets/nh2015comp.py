@@ -1,0 +1,119 @@
+"""The six components of human auditory cortex, as responses to 165 natural sounds."""
+
+import zlib
+from pathlib import Path
+
+import pandas as pd
+import scipy.io
+import xarray as xr
+
+from lib.artefacts import home, load_table
+from lib.download import raw
+
+LABEL = "NH2015 components"
+MODALITY = "audio"
+KIND = "component"
+PLANTED = False
+HOMEPAGE = "https://github.com/snormanhaignere/natsound165-neuron2015"
+LICENCE = "none stated by its authors; cite the paper"
+CITATION = (
+    "Norman-Haignere, Kanwisher & McDermott (2015). Distinct cortical pathways for music and speech revealed "
+    "by hypothesis-free voxel decomposition. Neuron 88, 1281-1296. doi:10.1016/j.neuron.2015.11.035"
+)
+COMPONENTS = {
+    "lowfreq": "Low frequency",
+    "highfreq": "High frequency",
+    "envsounds": "Env. sound",
+    "pitch": "Pitch",
+    "speech": "Speech",
+    "music": "Music",
+}
+SOURCE = (
+    "https://raw.githubusercontent.com/snormanhaignere/natsound165-neuron2015/"
+    "b41b99ff620d7997dbf278fc770f58566707726a/"
+)
+
+
+def load(_folder):
+    """Response profiles of the six components, and the sounds, in ascending order of stimulus number.
+
+    Parameters
+    ----------
+    _folder : pathlib.Path
+        Not used: all stimuli are downloaded ones.
+
+    Returns
+    -------
+    responses : xarray.Dataset
+        `response` (1, 165, 6), arbitrary unit; `train` (10, 165), the published random halves (83 train, 82
+        test).
+    stimuli : pandas.DataFrame
+        stimulus, file, sha256, category (one of 11).
+
+    Raises
+    ------
+    ValueError
+        If the file of components is damaged, or its sounds are not the ones of the other tables.
+
+    References
+    ----------
+    Norman-Haignere et al. (2015), doi:10.1016/j.neuron.2015.11.035; the halves are those of Tuckute, Feather
+    et al. (2023), doi:10.1371/journal.pbio.3002366.
+    """
+    stimuli = _stimuli()
+    splits = load_table(Path(__file__).with_name("nh2015comp.splits.csv")).set_index("stimulus")
+    profiles = _profiles(raw(SOURCE + "data/components.mat"))
+    for table, what in ((splits, "the table of splits"), (profiles, "components.mat")):
+        odd = sorted(set(stimuli["stimulus"]) ^ set(table.index))
+        if odd or len(table) != len(stimuli):
+            raise ValueError(f"sounds of the category labels and of {what} differ: {odd[:3]}")
+    profiles, splits = profiles.loc[stimuli["stimulus"]], splits.loc[stimuli["stimulus"]]
+    response = profiles.to_numpy()[None].astype("float64")
+    responses = xr.Dataset(
+        {
+            "response": (("repeat", "stimulus", "voxel"), response, {"units": "arbitrary"}),
+            "train": (("split", "stimulus"), splits.to_numpy().T.astype(bool)),
+        },
+        coords={
+            "repeat": [0],
+            "stimulus": stimuli["stimulus"].tolist(),
+            "voxel": list(COMPONENTS),
+            "split": range(splits.shape[1]),
+            "subject": ("voxel", ["group"] * len(COMPONENTS)),
+            "roi": ("voxel", list(COMPONENTS)),
+            "label": ("voxel", list(COMPONENTS.values())),
+        },
+        attrs={
+            "target": "nh2015comp", "modality": MODALITY, "kind": KIND, "planted": int(PLANTED),
+            "licence": LICENCE, "citation": CITATION,
+        },
+    )  # fmt: skip
+    return responses, stimuli
+
+
+def _stimuli():
+    """Table of the sounds, by ascending stimulus number."""
+    files = load_table(Path(__file__).with_name("nh2015comp.files.csv")).set_index("url")["sha256"]
+    labels = pd.read_csv(
+        raw(SOURCE + "stimuli/category_labels.csv"), names=["stimulus", "category"], dtype=str
+    )
+    labels = labels.sort_values("stimulus", key=lambda s: s.str.extract(r"^stim(\d+)_")[0].astype(int))
+    urls = SOURCE + "stimuli/wav/" + labels["stimulus"] + ".wav"
+    file = [raw(url).relative_to(home() / "data").as_posix() for url in urls]
+    table = labels.assign(file=file, sha256=files.reindex(urls).to_numpy())
+    return table[["stimulus", "file", "sha256", "category"]].reset_index(drop=True)
+
+
+def _profiles(path):
+    """Response of each component (columns) to each sound (rows), in the file's own order of sounds."""
+    try:
+        content = scipy.io.loadmat(
+            path, variable_names=["R", "stim_names", "component_names"], squeeze_me=True
+        )
+        names = content["component_names"].tolist()
+        table = pd.DataFrame(content["R"], index=content["stim_names"].tolist(), columns=names)
+    except (OSError, ValueError, TypeError, KeyError, zlib.error, scipy.io.matlab.MatReadError) as error:
+        raise ValueError(f"{path} is damaged, or no file of components: {error}") from error
+    if names != list(COMPONENTS):
+        raise ValueError(f"{path} holds components {names} instead of {list(COMPONENTS)}")
+    return table
