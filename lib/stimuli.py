@@ -1,0 +1,108 @@
+"""Sounds and pictures: read from disk, checked against their digests, brought to a rate."""
+
+import hashlib
+import math
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from PIL import Image
+from scipy import signal
+
+SOUNDS = (".wav", ".flac", ".ogg")
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
+
+def read(path, *, sha256=None):
+    """A stimulus as the experiment presented it.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        Sound (`.wav`, `.flac`, `.ogg`) or picture (`.png`, `.jpg`, `.bmp`, `.tif`).
+    sha256 : str, optional
+        Expected digest of the file.
+
+    Returns
+    -------
+    tuple (array (n_samples,), int) or array (height, width, 3)
+        Sound: waveform in float64, full scale 1, channels averaged; and its rate in Hz. Picture: uint8 RGB,
+        0 to 255; grey is repeated three times, transparent parts are shown on white.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is empty, unreadable, of another kind, or its digest differs.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"stimulus {path} does not exist; run the download step of its target again")
+    if sha256 is not None and digest(path) != sha256:
+        raise ValueError(f"stimulus {path} has changed: SHA-256 {digest(path)}, expected {sha256}")
+    kind = path.suffix.lower()
+    if kind not in SOUNDS + PICTURES:
+        raise ValueError(f"stimulus {path} is neither a sound {SOUNDS} nor a picture {PICTURES}")
+    try:
+        return _sound(path) if kind in SOUNDS else _picture(path)
+    except (OSError, soundfile.SoundFileError, ValueError) as error:
+        raise ValueError(f"stimulus {path} cannot be read: {error}") from error
+
+
+def resample(waveform, rate_hz, to_hz):
+    """Waveform at another rate, by polyphase filtering.
+
+    Parameters
+    ----------
+    waveform : array (n_samples,)
+    rate_hz, to_hz : int
+        Rates before and after, in Hz; whole numbers.
+
+    Returns
+    -------
+    array (ceil(n_samples · to_hz / rate_hz),)
+        float64, zero phase, same duration; a new array even if the rates agree.
+
+    Raises
+    ------
+    ValueError
+        If a rate is not a positive whole number, or the waveform is not one-dimensional.
+
+    References
+    ----------
+    `scipy.signal.resample_poly` with its default filter, a sinc in a Kaiser window (beta 5) of ten zero
+    crossings at the lower rate on each side.
+    """
+    waveform = np.asarray(waveform, dtype=np.float64)
+    if waveform.ndim != 1:
+        raise ValueError(f"a waveform has one axis, samples; this one has shape {waveform.shape}")
+    if any(rate != int(rate) or rate <= 0 for rate in (rate_hz, to_hz)):
+        raise ValueError(f"rates are positive whole numbers of Hz, not {rate_hz} and {to_hz}")
+    if rate_hz == to_hz:
+        return waveform.copy()
+    shared = math.gcd(int(rate_hz), int(to_hz))
+    return signal.resample_poly(waveform, int(to_hz) // shared, int(rate_hz) // shared)
+
+
+def digest(path):
+    """SHA-256 of a file, 64 hexadecimal digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sound(path):
+    """Mono waveform and its rate."""
+    samples, rate_hz = soundfile.read(path, dtype="float64", always_2d=True)
+    if not len(samples):
+        raise ValueError("it holds no samples")
+    return samples.mean(axis=1), int(rate_hz)
+
+
+def _picture(path):
+    """RGB pixels."""
+    with Image.open(path) as picture:
+        if picture.has_transparency_data:
+            picture = picture.convert("RGBA")
+            picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+        return np.asarray(picture.convert("RGB"))
