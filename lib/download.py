@@ -251,26 +251,33 @@ class _Transfer:
             with open(self.source, "rb") as mirrored:
                 shutil.copyfileobj(mirrored, self, CHUNK)
             return
-        # A transfer that breaks off is told by its size, which says more.
-        with contextlib.suppress(requests.exceptions.ChunkedEncodingError):
+        try:
             self._ask()
+        except requests.exceptions.ChunkedEncodingError as error:
+            self._refuse(WrongSize, f"is truncated, expected {self.size} bytes: {error}")
 
     def _ask(self):
         """Read from the network; a refusal that will not pass is not worth another attempt."""
-        get = pooch.HTTPDownloader(
-            chunk_size=CHUNK, timeout=TIMEOUT_S, headers={"Accept-Encoding": "identity"}
-        )
-        try:
-            get(self.url, self, None)
-        except requests.HTTPError as error:
-            if error.response.status_code >= 500 or error.response.status_code in PASSING:
-                raise
-            what = f"{self.url} is not given by its server ({error})"
-            raise NotThere(_advice(what, self.url, self.sha256, self.size)) from error
+        with contextlib.ExitStack() as stack:
+
+            def close_later(answer, **_):
+                stack.callback(answer.close)  # a transfer that fails would leave its socket open
+
+            plain = {"Accept-Encoding": "identity"}
+            ask = pooch.HTTPDownloader(
+                chunk_size=CHUNK, timeout=TIMEOUT_S, headers=plain, hooks={"response": close_later}
+            )
+            try:
+                ask(self.url, self, None)
+            except requests.HTTPError as error:
+                if error.response.status_code >= 500 or error.response.status_code in PASSING:
+                    raise
+                what = f"{self.url} is not given by its server ({error})"
+                raise NotThere(_advice(what, self.url, self.sha256, self.size)) from error
 
     def _check(self):
         if self.count < self.size:
-            self._refuse(WrongSize, f"is truncated: {self.count} bytes, expected {self.size}")
+            self._refuse(WrongSize, f"is truncated, expected {self.size} bytes: {self.count} bytes read")
         if self.digest.hexdigest() != self.sha256:
             self._refuse(WrongHash, f"has sha256 {self.digest.hexdigest()}, expected {self.sha256}")
 
