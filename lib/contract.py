@@ -1,17 +1,16 @@
 """What every data set holds to: named axes, stimuli joined by identifier, files that are what they claim."""
 
-import hashlib
-from itertools import islice
-
 import numpy as np
 
 from lib.artefacts import home
 from lib.plugins import require
+from lib.stimuli import digest
 
 DIMENSIONS = {"response": ("repeat", "stimulus", "voxel"), "train": ("split", "stimulus")}
 COORDINATES = {"stimulus": "stimulus", "voxel": "voxel", "subject": "voxel", "roi": "voxel"}
 ATTRIBUTES = ("target", "modality", "kind", "planted", "licence", "citation")
 CHOICES = {"modality": ("audio", "vision"), "kind": ("component", "voxel"), "planted": (0, 1)}
+FIRST = 3  # offenders a message names
 COLUMNS = ("stimulus", "file", "sha256")
 
 
@@ -52,18 +51,12 @@ def validate(responses, stimuli):
     return responses, stimuli
 
 
-def _first(offenders, count=3):
-    """The first few offenders, for a message."""
-    offenders = list(offenders)
-    more = f" and {len(offenders) - count} more" if len(offenders) > count else ""
-    return ", ".join(str(o) for o in islice(offenders, count)) + more
-
-
 def _check(offenders, message):
     """Raise with the first offenders, if there are any."""
     offenders = list(offenders)
+    more = f" and {len(offenders) - FIRST} more" if len(offenders) > FIRST else ""
     if offenders:
-        raise ValueError(f"{message}: {_first(offenders)}")
+        raise ValueError(f"{message}: {', '.join(str(o) for o in offenders[:FIRST])}{more}")
 
 
 def _check_layout(responses):
@@ -108,6 +101,7 @@ def _check_identifiers(responses, stimuli):
     ours, theirs = responses["stimulus"].values.tolist(), stimuli["stimulus"].tolist()
     _check((s for s in ours if s not in set(theirs)), "stimuli with responses but without a row in the table")
     _check((s for s in theirs if s not in set(ours)), "stimuli in the table without responses")
+    _check(stimuli["stimulus"][stimuli["stimulus"].duplicated()], "stimuli more than once in the table")
     pairs = enumerate(zip(ours, theirs, strict=True))
     _check(
         (f"row {i} is {t}, not {o}" for i, (o, t) in pairs if o != t),
@@ -115,18 +109,22 @@ def _check_identifiers(responses, stimuli):
     )
 
 
-def _cells(response, mask):
-    """Where a mask holds, as text: repeat, stimulus and voxel."""
-    for place in np.argwhere(mask):
-        yield "/".join(str(response[d].values[i]) for d, i in zip(response.dims, place, strict=True))
+def _check_cells(response, mask, message):
+    """Raise with repeat, stimulus and voxel of the first responses where a mask holds."""
+    places = np.argwhere(mask)
+    first = places[:FIRST].tolist()
+    named = (
+        "/".join(str(response[d].values[i]) for d, i in zip(response.dims, p, strict=True)) for p in first
+    )
+    _check([*named, *places[FIRST:]], f"{message} (repeat/stimulus/voxel)")
 
 
 def _check_values(response):
     values = response.values
-    _check(_cells(response, np.isinf(values)), "infinite responses (repeat/stimulus/voxel)")
+    _check_cells(response, np.isinf(values), "infinite responses")
     if "missing" not in response.attrs:
-        what = "responses that are NaN (repeat/stimulus/voxel), and no attribute `missing` says why"
-        _check(_cells(response, np.isnan(values)), what)
+        what = "responses that are NaN though no attribute `missing` says why"
+        _check_cells(response, np.isnan(values), what)
     _check(response["voxel"].values[np.isnan(values).all(axis=(0, 1))], "voxels without any response")
 
 
@@ -146,5 +144,5 @@ def _check_files(stimuli):
     _check((f for f in stimuli["file"] if f.startswith("/") or ".." in f.split("/")), f"files outside {base}")
     _check((p for p in paths if not p.is_file()), "stimulus files that are not there")
     wanted = zip(paths, stimuli["sha256"], strict=True)
-    wrong = (p for p, sha256 in wanted if hashlib.sha256(p.read_bytes()).hexdigest() != sha256)
+    wrong = (p for p, sha256 in wanted if digest(p) != sha256)
     _check(wrong, "stimulus files whose content is not that of the table's sha256")
