@@ -97,8 +97,8 @@ def varied(crop, rng):
     Returns
     -------
     array (height, width, 3)
-        uint8. Turned by 0 to 3 quarters; saturation 0 to 1.5 times, contrast 2^-1.5 to 2^0.7 times, brightness
-        2^-0.7 to 2^0.5 times as before; blurred by a Gaussian of 0, 1, 2 or 4 pixels.
+        uint8. Turned by 0 to 3 quarters; saturation 0 to 1.5 times, contrast 2^-1.5 to 2^0.7 times,
+        brightness 2^-0.7 to 2^0.5 times as before; blurred by a Gaussian of 0, 1, 2 or 4 pixels.
     """
     picture = Image.fromarray(np.rot90(crop, rng.integers(4)))
     picture = ImageEnhance.Color(picture).enhance(rng.choice([0, 0.5, 1, 1.5]))

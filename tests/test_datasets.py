@@ -191,7 +191,8 @@ def test_each_plugin_declares_what_run_all_reads(name):
     assert found["MODALITY"] in contract.CHOICES["modality"]
     assert found["KIND"] in contract.CHOICES["kind"]
     assert isinstance(found["PLANTED"], bool)
-    assert all(found[key] for key in ("LABEL", "LICENCE", "CITATION"))
+    # literals, since nothing of the plug-in is run to list it
+    assert [key for key in ("LABEL", "LICENCE", "CITATION") if not found.get(key)] == []
 
 
 @pytest.mark.parametrize("name", datasets.names())

@@ -46,6 +46,21 @@ def test_crops_are_excerpts_of_growing_width():
     assert (width < bounds[1:] + 7).all()
 
 
+def test_variation_leaves_the_crop_itself_alone_and_follows_the_generator():
+    crop = np.asarray(photographs.photograph("chelsea").resize((64, 64)))
+    before = crop.copy()
+    varied = [photographs.varied(crop, np.random.default_rng(seed)) for seed in (0, 0, *range(1, 40))]
+    assert np.array_equal(crop, before)
+    assert all(v.shape == crop.shape and v.dtype == np.uint8 for v in varied)
+    assert np.array_equal(varied[0], varied[1])
+    colour = np.array([np.ptp(v.astype(float), axis=-1).mean() for v in varied])
+    assert (colour < 1).any()
+    assert colour.max() > np.ptp(crop.astype(float), axis=-1).mean()
+    light = np.array([v.mean() for v in varied]) / crop.mean()
+    assert light.min() < 0.8
+    assert light.max() > 1.1
+
+
 def test_written_crops_are_tabulated_and_the_same_each_time(tmp_path, monkeypatch):
     some = {name: photographs.PHOTOGRAPHS[name] for name in ("astronaut", "china")}
     monkeypatch.setattr(photographs, "PHOTOGRAPHS", some)

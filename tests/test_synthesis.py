@@ -10,12 +10,12 @@ from scipy import signal, stats
 from lib import synthesis
 from lib.artefacts import home
 
-N = 6
+N = 10
 
 
 @pytest.fixture(scope="module")
 def sounds():
-    """Six sounds of each category."""
+    """Ten sounds of each category."""
     return {c: np.array([synthesis.sound(c, k) for k in range(N)]) for c in synthesis.CATEGORIES}
 
 
@@ -99,7 +99,7 @@ def test_sounds_vary_in_as_many_directions_as_natural_ones(sounds):
     level = np.log(np.abs(power) + 1e-4)
     bands = level[:, :256].reshape(len(level), 32, 8, -1).mean(axis=2)
     change = np.abs(np.fft.rfft(bands - bands.mean(axis=2, keepdims=True), axis=2))[:, :, 1:40]
-    # 50 of the 165 natural sounds of NH2015 have 2.36 and 5.56; four fifths leave room for fewer sounds here
+    # 50 of the 165 natural sounds of NH2015 have 2.36 and 5.56; a fifth less would be a poorer set
     assert dimensions(level.mean(axis=2)) > 0.8 * 2.36
     assert dimensions(np.log(change + 1e-3).reshape(len(level), -1)) > 0.8 * 5.56
 

@@ -41,7 +41,9 @@ def registry(name):
     """
     file = plugins.path("target", name).with_name(f"{name}.files.csv")
     if not file.exists():
-        return pd.DataFrame({"url": [], "sha256": [], "size": []})
+        return pd.DataFrame({"url": [], "sha256": [], "size": []}).astype(
+            {"url": str, "sha256": str, "size": int}
+        )
     return load_table(file, url=str, sha256=str, size=int)
 
 
