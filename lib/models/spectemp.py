@@ -1,0 +1,95 @@
+"""SpectroTemporal: fixed modulation filters on a cochleagram, the classical account of auditory cortex.
+
+There are no learned weights, so there is nothing to permute or re-initialise: figures of permuted networks
+draw the same SpectroTemporal line as figures of trained ones, as published.
+"""
+
+from collections import OrderedDict
+
+import numpy as np
+import torch
+
+from lib import stimuli
+from lib.cochleagram import Cochleagram
+from lib.models import frozen
+from lib.modulation import ModulationFilters
+
+LABEL = "SpectroTemporal"
+COLOUR = "#6b6b6b"
+MODALITY = "audio"
+# The output of `avgpool` is averaged over time already: filters × channels.
+LAYERS = ("avgpool",)
+TIME_AXIS = None
+CONTROLS = ()
+LICENCE = "MIT (part of this compendium)"
+CITATION = (
+    "Norman-Haignere & McDermott (2018), PLOS Biology 16, e2005127, doi:10.1371/journal.pbio.2005127; "
+    "as set up by Feather et al. (2023), Nature Neuroscience 26, 2017-2034, doi:10.1038/s41593-023-01442-0"
+)
+INPUT = {"rate_hz": 20000, "duration_s": 2.0, "rms": 0.1}
+
+
+def build():
+    """Cochleagram (211 channels × 390 frames) and the 111 modulation filters on it.
+
+    Returns
+    -------
+    torch.nn.Module
+        From waveforms (batch, 40000) as `preprocess` gives them to the power of each filter at each
+        channel, averaged over time: (batch, 111, 211), at least 1e-8. Layers: `cochleagram` (batch, 211,
+        390) and `avgpool`.
+    """
+    n_samples = round(INPUT["rate_hz"] * INPUT["duration_s"])
+    cochleagram = Cochleagram(n_samples, INPUT["rate_hz"])
+    filters = ModulationFilters(*cochleagram.shape)
+    return frozen(torch.nn.Sequential(OrderedDict(cochleagram=cochleagram, avgpool=filters)))
+
+
+def preprocess(stimulus):
+    """First 2 s of a sound at 20 kHz, mean removed, root mean square 0.1.
+
+    Parameters
+    ----------
+    stimulus : (array (n_samples,), int)
+        Mono waveform in any unit, and its sampling rate in Hz.
+
+    Returns
+    -------
+    tensor (40000,)
+        float32.
+
+    Raises
+    ------
+    ValueError
+        If the sound is not mono, has values that are not finite, is silent (constant) in these 2 s, or is
+        shorter: it is not padded, for the slowest filter passes 0.5 Hz and silence at the end would count
+        as a modulation.
+
+    References
+    ----------
+    Feather et al. (2023), Nature Neuroscience 26, 2017-2034, Methods (fMRI: sounds); polyphase resampling.
+    """
+    waveform, rate_hz = np.asarray(stimulus[0], dtype=float), stimulus[1]
+    _require_sound(waveform, round(rate_hz * INPUT["duration_s"]))
+    n_samples = round(INPUT["rate_hz"] * INPUT["duration_s"])
+    sound = stimuli.resample(waveform, rate_hz, INPUT["rate_hz"])[:n_samples]
+    if len(sound) < n_samples:
+        raise ValueError(
+            f"the sound lasts {len(waveform) / rate_hz:.4g} s; "
+            f"spectemp needs the first {INPUT['duration_s']:g} s"
+        )
+    sound = sound - sound.mean()
+    sound *= INPUT["rms"] / np.sqrt(np.mean(sound**2))
+    return torch.from_numpy(sound.astype(np.float32))
+
+
+def _require_sound(waveform, n_used):
+    """Raise ValueError unless the waveform is mono, finite and not constant where it is used."""
+    if waveform.ndim != 1 or not len(waveform):
+        raise ValueError(f"the waveform must be mono, (n_samples,), not {waveform.shape}")
+    if not np.isfinite(waveform).all():
+        raise ValueError(f"{np.count_nonzero(~np.isfinite(waveform))} samples of the waveform are not finite")
+    if np.ptp(waveform[:n_used]) == 0:
+        raise ValueError(
+            f"the sound is silent: its first {n_used} samples are equal, so it has no level to scale"
+        )
