@@ -35,7 +35,8 @@ class Fit(NamedTuple):
     edge : int8 array (n_voxels,)
         1 if alpha is the largest of the grid, 2 if the smallest, 0 within it or where alpha is NaN.
     constant : bool array (n_voxels,)
-        True where no penalty beats predicting the train mean (flat top): that mean is the prediction.
+        True where the smallest error is that of predicting the train mean (flat top): that mean is then the
+        prediction, where the published code lets rounding decide.
     """
 
     predictions: np.ndarray
@@ -178,12 +179,13 @@ class _LeaveOneOut:
         return errors
 
     def choose(self, y):
-        """Largest penalty of smallest error per voxel, and whether predicting the mean does as well."""
+        """Largest penalty of smallest error per voxel, and whether it does no more than predict the mean."""
         n, errors, power = len(y), self.errors(y), _off((y * y).sum(0)) / len(y)
         best = errors.min(axis=0)
         # An error that is zero but for rounding is as good as any other such.
         tied = errors <= best * (1 + TIE) + power * (n * np.finfo(float).eps) ** 2
-        constant = best >= power * (n / (n - 1)) ** 2 * (1 - TIE)
+        of_mean = power * (n / (n - 1)) ** 2
+        constant = np.abs(best - of_mean) <= TIE * of_mean
         return self.alphas[tied.argmax(axis=0)], constant
 
 
@@ -194,8 +196,11 @@ def _distinct(s, alphas, *, scaled):
     """
     spectrum, alphas = s**2, alphas[:, None]
     ratios = (spectrum.min(initial=np.inf) + alphas) / (spectrum + alphas)
-    new = np.append(True, (ratios[1:] != ratios[:-1]).any(axis=1))
-    return alphas[new, 0], (ratios if scaled else alphas / (spectrum + alphas))[new]
+    filters = ratios if scaled else alphas / (spectrum + alphas)
+    # Beside what the layer does not span, a share below rounding is none; between stimuli, ratios count.
+    effect = np.hstack([ratios, np.where(filters < 1e-17, 0, filters)])
+    new = np.append(True, (effect[1:] != effect[:-1]).any(axis=1))
+    return alphas[new, 0], filters[new]
 
 
 def _decompose(X, smallest):

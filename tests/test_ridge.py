@@ -1,0 +1,334 @@
+"""Ridge regression: other implementations, laws, published numbers."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import LinearRegression, Ridge, RidgeCV
+from sklearn.model_selection import LeaveOneOut, cross_val_predict
+
+from lib import folds, metrics, ridge
+
+ALPHAS = 10.0 ** np.arange(6, -4, -1)
+
+
+def data(n_units, n_stimuli=40, n_voxels=12, seed=0):
+    """Features with a decaying spectrum, responses that follow them in part, and a half split."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n_stimuli, n_units)) * np.linspace(3, 0.3, n_units) + 5
+    Y = X @ rng.standard_normal((n_units, n_voxels)) / np.sqrt(n_units)
+    Y = Y + np.linspace(0.5, 6, n_voxels) * rng.standard_normal(Y.shape) + 100
+    return X, Y, rng.permutation(n_stimuli) < n_stimuli // 2
+
+
+def close(a, b, tolerance):
+    """Largest difference, relative to the largest value."""
+    return np.abs(np.asarray(a) - b).max() <= tolerance * np.abs(b).max()
+
+
+# p < n, p = 1, p just above and far above the number of train stimuli (20)
+@pytest.mark.parametrize("n_units", [1, 6, 19, 24, 300])
+def test_ridge_equals_scikit_learn(n_units):
+    X, Y, train = data(n_units)
+    fit = ridge.leave_one_out(X, Y, train, alphas=ALPHAS)
+    for voxel in range(Y.shape[1]):
+        model = RidgeCV(alphas=ALPHAS).fit(X[train], Y[train, voxel])
+        assert model.alpha_ == fit.alpha[voxel]
+        # 1e-8: the issue's tolerance; both solve in float64 with condition numbers below 1e6
+        assert close(fit.predictions[~train, voxel], model.predict(X[~train]), 1e-8)
+        assert close(fit.fitted[train, voxel], model.predict(X[train]), 1e-8)
+    assert len(np.unique(fit.alpha)) > 1 or n_units == 1
+
+
+@pytest.mark.parametrize("n_units", [6, 300])
+def test_ridge_equals_himalaya_at_one_penalty(n_units):
+    from himalaya.kernel_ridge import KernelRidge
+
+    X, Y, train = data(n_units)
+    fit = ridge.leave_one_out(X, Y, train, alphas=[10.0])
+    mean = X[train].mean(axis=0), Y[train].mean(axis=0)
+    model = KernelRidge(alpha=10.0, warn=False).fit(X[train] - mean[0], Y[train] - mean[1])
+    assert close(fit.predictions[~train], model.predict(X[~train] - mean[0]) + mean[1], 1e-10)
+
+
+@pytest.mark.parametrize("n_units", [3, 60])
+def test_alpha_is_best_by_refitting_without_each_stimulus(n_units):
+    X, Y, train = data(n_units, n_stimuli=24)
+    errors = []
+    for alpha in ALPHAS:
+        left_out = cross_val_predict(Ridge(alpha), X[train], Y[train], cv=LeaveOneOut())
+        errors.append(((left_out - Y[train]) ** 2).mean(axis=0))
+    fit = ridge.leave_one_out(X, Y, train, alphas=ALPHAS)
+    np.testing.assert_array_equal(fit.alpha, ALPHAS[np.argmin(errors, axis=0)])
+
+
+@pytest.mark.parametrize("n_units", [1, 2, 5, 18, 19, 20, 200])
+def test_leaving_out_penalties_of_equal_effect_changes_nothing(n_units):
+    X, Y, train = data(n_units)
+    with_all = ridge.leave_one_out(X, Y, train)
+    U, s, _ = np.linalg.svd(X[train] - X[train].mean(0), full_matrices=False)
+    y = Y[train] - Y[train].mean(0)
+    kept = s > 1e-12 * s[0]
+    U, lam = U[:, kept], s[kept] ** 2
+    errors = []
+    for alpha in ridge.ALPHAS:  # the formula of the specification, every penalty on its own
+        w = alpha / (lam + alpha)
+        c, g = U @ (w[:, None] * (U.T @ y)), U**2 @ w
+        if kept.sum() < len(y) - 1:
+            c, g = c + y - U @ (U.T @ y), g + 1 - 1 / len(y) - (U**2).sum(1)
+        errors.append(((c / g[:, None]) ** 2).mean(0))
+    errors = np.array(errors)
+    largest = (errors <= errors.min(0) * (1 + 1e-9)).argmax(0)
+    np.testing.assert_array_equal(with_all.alpha, ridge.ALPHAS[largest])
+
+
+@pytest.mark.parametrize("n_units", [4, 39, 40, 41, 500])
+def test_compressed_layer_has_the_same_products_and_predictions(n_units):
+    X, Y, train = data(n_units)
+    X = X.astype(np.float32)
+    L = ridge.compress(np.array_split(X, min(7, n_units), axis=1))
+    centred = X.astype(float) - X.astype(float).mean(0)
+    assert L.shape == (40, min(40, n_units))
+    assert close(L @ L.T, centred @ centred.T, 1e-13)
+    dual, primal = ridge.leave_one_out(L, Y, train), ridge.leave_one_out(X.astype(float), Y, train)
+    np.testing.assert_array_equal(dual.alpha, primal.alpha)
+    assert close(dual.predictions[~train], primal.predictions[~train], 1e-10)
+
+
+def test_compression_keeps_singular_values_that_products_lose():
+    # Singular values down to 1e-10 of the largest: their squares, 1e-20, are below float64's 1e-16.
+    rng = np.random.default_rng(0)
+    U = np.linalg.qr(rng.standard_normal((30, 30)) - rng.standard_normal((1, 30)))[0]
+    V = np.linalg.qr(rng.standard_normal((200, 29)))[0]
+    U = np.linalg.qr(np.c_[np.ones(30), U])[0][:, 1:30]
+    s = np.logspace(0, -10, 29)
+    L = ridge.compress(np.array_split(U * s @ V.T, 9, axis=1))
+    # absolute error of a backward stable factorisation: some eps of the largest singular value, 1
+    np.testing.assert_allclose(np.linalg.svd(L, compute_uv=False)[:29], s, atol=1e-14)
+
+
+def test_blocks_of_any_size_give_the_same_compression(monkeypatch):
+    X, Y, train = data(700)
+    one = ridge.leave_one_out(ridge.compress([X]), Y, train)
+    monkeypatch.setattr(ridge, "UNITS_PER_STEP", 13)
+    monkeypatch.setattr(ridge, "VOXELS_PER_STEP", 5)
+    many = ridge.leave_one_out(ridge.compress(X[:, [unit]] for unit in range(700)), Y, train)
+    np.testing.assert_array_equal(one.alpha, many.alpha)
+    assert close(one.predictions[~train], many.predictions[~train], 1e-11)
+
+
+def test_torch_gives_the_same_alphas_and_predictions(device="cpu"):
+    for n_units in (6, 300):
+        X, Y, train = data(n_units)
+        Y[0, 3] = np.nan
+        with_numpy, with_torch = (ridge.leave_one_out(X, Y, train, device=d) for d in (None, device))
+        np.testing.assert_array_equal(with_torch.alpha, with_numpy.alpha)
+        np.testing.assert_array_equal(with_torch.constant, with_numpy.constant)
+        np.testing.assert_allclose(with_torch.predictions, with_numpy.predictions, rtol=1e-10)
+        np.testing.assert_allclose(with_torch.fitted, with_numpy.fitted, rtol=1e-10)
+
+
+@pytest.mark.gpu
+def test_gpu_gives_the_same_alphas_and_predictions():
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    test_torch_gives_the_same_alphas_and_predictions("cuda")
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(-3, 3), st.sampled_from([4, 60]), st.integers(0, 10**6))
+def test_scaling_features_scales_penalties(power, n_units, seed):
+    X, Y, train = data(n_units, seed=seed)
+    c = 10.0**power
+    plain = ridge.leave_one_out(X, Y, train, alphas=ALPHAS)
+    scaled = ridge.leave_one_out(X * c, Y, train, alphas=ALPHAS * c**2)
+    np.testing.assert_allclose(scaled.alpha, plain.alpha * c**2, rtol=1e-12)
+    assert close(scaled.predictions[~train], plain.predictions[~train], 1e-9)
+
+
+def test_small_penalty_reaches_least_squares():
+    X, Y, train = data(6)
+    fit = ridge.leave_one_out(X, Y, train, alphas=[1e-12])
+    assert close(
+        fit.predictions[~train], LinearRegression().fit(X[train], Y[train]).predict(X[~train]), 1e-12
+    )
+
+
+@pytest.mark.parametrize("n_units", [6, 300])
+def test_huge_penalty_predicts_the_train_mean(n_units):
+    X, Y, train = data(n_units)
+    fit = ridge.leave_one_out(X, Y, train, alphas=[1e49])
+    np.testing.assert_array_equal(fit.predictions[~train], np.tile(Y[train].mean(0), (20, 1)))
+    assert fit.constant.all()
+
+
+def test_order_of_stimuli_units_voxels_and_penalties_changes_nothing():
+    X, Y, train = data(60)
+    rng = np.random.default_rng(1)
+    stimuli, units, voxels = (rng.permutation(n) for n in (40, 60, 12))
+    plain = ridge.leave_one_out(X, Y, train)
+    moved = ridge.leave_one_out(
+        X[stimuli][:, units], Y[stimuli][:, voxels], train[stimuli], alphas=ridge.ALPHAS[::-1]
+    )
+    np.testing.assert_array_equal(moved.alpha, plain.alpha[voxels])
+    expected = plain.predictions[stimuli][:, voxels][~train[stimuli]]
+    assert close(moved.predictions[~train[stimuli]], expected, 1e-11)
+
+
+def test_predictions_do_not_see_test_responses():
+    X, Y, train = data(60)
+    changed = np.where(train[:, None], Y, np.nan)
+    before, after = ridge.leave_one_out(X, Y, train), ridge.leave_one_out(X, changed, train)
+    np.testing.assert_array_equal(before.predictions, after.predictions)
+    assert np.isnan(before.predictions[train]).all()
+    assert np.isnan(before.fitted[~train]).all()
+
+
+def test_inputs_are_unchanged():
+    X, Y, train = data(60)
+    copies = X.copy(), Y.copy(), train.copy()
+    ridge.leave_one_out(X, Y, train)
+    ridge.compress([X])
+    for before, after in zip(copies, (X, Y, train), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_voxel_with_nan_gets_nan_and_leaves_the_others():
+    X, Y, train = data(60)
+    clean = ridge.leave_one_out(X, Y, train)
+    Y[np.flatnonzero(train)[0], 3] = np.inf
+    fit = ridge.leave_one_out(X, Y, train)
+    others = np.arange(12) != 3
+    assert np.isnan(fit.alpha[3])
+    assert np.isnan(fit.predictions[:, 3]).all()
+    assert not fit.constant[3]
+    assert fit.edge[3] == 0
+    np.testing.assert_array_equal(fit.predictions[:, others], clean.predictions[:, others])
+
+
+@pytest.mark.parametrize("value", [0.1, 2.0])
+def test_constant_response_is_predicted_constant_and_flagged(value):
+    X, Y, train = data(60)
+    Y[:, 3] = value
+    fit = ridge.leave_one_out(X, Y, train)
+    assert fit.constant[3]
+    assert fit.edge[3] == 1
+    assert np.ptp(fit.predictions[~train, 3]) == 0
+
+
+def test_units_that_do_not_vary_change_nothing():
+    X, Y, train = data(60)
+    dead = np.c_[X, np.full((40, 3), 0.1)]
+    plain, with_dead = (ridge.leave_one_out(ridge.compress([x]), Y, train) for x in (X, dead))
+    assert close(with_dead.predictions[~train], plain.predictions[~train], 1e-11)
+    alone = ridge.leave_one_out(ridge.compress([np.full((40, 3), 0.1)]), Y, train)
+    assert alone.constant.all()
+    assert ridge.leave_one_out(np.full((40, 3), 0.1), Y, train).constant.all()
+
+
+def test_unit_active_for_one_train_stimulus_leaves_its_error_defined():
+    # Such a stimulus has leverage 1: residual / (1 - leverage) would be 0 / 0 at small penalties.
+    X, Y, train = data(4)
+    lone = np.zeros((40, 1))
+    lone[np.flatnonzero(train)[2]] = 50
+    X = np.c_[X, lone]
+    errors = []
+    for alpha in ALPHAS:
+        left_out = cross_val_predict(Ridge(alpha, solver="svd"), X[train], Y[train], cv=LeaveOneOut())
+        errors.append(((left_out - Y[train]) ** 2).mean(axis=0))
+    fit = ridge.leave_one_out(X, Y, train, alphas=ALPHAS)
+    np.testing.assert_array_equal(fit.alpha, ALPHAS[np.argmin(errors, axis=0)])
+    assert np.isfinite(ridge.leave_one_out(X, Y, train).predictions[~train]).all()
+
+
+def test_exact_responses_take_the_largest_penalty_that_is_exact():
+    X, _, train = data(6)
+    fit = ridge.leave_one_out(X, X @ np.ones((6, 2)), train)
+    assert close(fit.predictions[~train], X[~train] @ np.ones((6, 2)), 1e-10)
+    assert (fit.edge == 0).all()
+
+
+def test_edges_of_the_grid_are_reported():
+    X, Y, train = data(6)
+    assert (ridge.leave_one_out(X, Y, train, alphas=[1e-8, 1e-9]).edge == 1).all()
+    strong = ridge.leave_one_out(X, X @ np.ones((6, 2)) + 1e-3 * Y[:, :2], train, alphas=[1e9, 1e8, 1.0])
+    np.testing.assert_array_equal(strong.edge, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"Y": np.zeros((39, 2))}, "differ in stimuli"),
+        ({"train": np.arange(40) < 2}, "at least three"),
+        ({"train": np.ones(40, bool)}, "one test stimulus"),
+        ({"train": np.ones(40, int)}, "boolean"),
+        ({"X": np.full((40, 2), np.nan)}, "not finite"),
+        ({"alphas": [1.0, 0.0]}, "positive"),
+        ({"alphas": []}, "positive"),
+    ],
+)
+def test_what_cannot_be_fitted_is_an_error(change, message):
+    X, Y, train = data(6)
+    arguments = {"X": X, "Y": Y, "train": train, **change}
+    with pytest.raises(ValueError, match=message):
+        ridge.leave_one_out(arguments.pop("X"), arguments.pop("Y"), arguments.pop("train"), **arguments)
+
+
+def test_layer_that_cannot_be_compressed_is_an_error():
+    with pytest.raises(ValueError, match="no units"):
+        ridge.compress([])
+    with pytest.raises(ValueError, match="40 stimuli"):
+        ridge.compress([np.ones((40, 2)), np.ones((39, 2))])
+    bad = np.ones((40, 3))
+    bad[5, 1] = np.nan
+    with pytest.raises(ValueError, match=r"the first: \[3\]"):
+        ridge.compress([np.ones((40, 2)), bad])
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize(
+    ("key", "features", "responses", "mask"),
+    [
+        ("a", "in_a_X", "in_a_Y", "mask_a_mean_fit_determined"),
+        ("b", "in_a_X", "in_b_Y", "mask_b_determined"),
+        ("bw", "in_b_Xwide", "in_b_Y", "mask_bw_determined"),
+    ],
+)
+def test_ridge_equals_the_published_code(key, features, responses, mask):
+    oracle = reference("auditory_oracle.npz")
+    X, Y, mask = oracle[features], oracle[responses], oracle[mask].astype(bool).T
+    Y = Y.mean(axis=2) if Y.ndim == 3 else Y
+    for train, determined, expected in zip(
+        oracle["split_train_mask"].astype(bool), mask, oracle[f"{key}_r2_test"].T, strict=True
+    ):
+        fit = ridge.leave_one_out(X, Y, train)
+        r2 = metrics.squared_correlation(Y[~train], fit.predictions[~train])
+        np.testing.assert_allclose(r2[determined], expected[determined], rtol=0, atol=1e-10)
+        assert not fit.constant[determined].any()
+    last = oracle[f"{key}_alphas"][:, -1]
+    np.testing.assert_allclose(fit.alpha[determined], last[determined], rtol=1e-12)
+
+
+@pytest.mark.reference
+def test_predictions_equal_the_published_code():
+    oracle = reference("auditory_oracle.npz")
+    train = folds.published_splits()[0]
+    determined = oracle["mask_a_mean_fit_determined"][:, 0].astype(bool)
+    Y = oracle["in_a_Y"].mean(axis=2)
+    fit = ridge.leave_one_out(oracle["in_a_X"], Y, train)
+    # the published predictions lack the train mean
+    expected = oracle["a_y_preds_test"] + Y[train].mean(axis=0)
+    np.testing.assert_allclose(fit.predictions[:, determined], expected[:, determined], rtol=0, atol=1e-10)
+
+
+def reference(name):
+    """A reference file, or skip."""
+    folder = os.environ.get("COMPENDIUM_REFERENCE")
+    if not folder or not (Path(folder) / name).exists():
+        pytest.skip(f"COMPENDIUM_REFERENCE has no {name}")
+    return np.load(Path(folder) / name)
