@@ -1,12 +1,15 @@
 """Where results live, and how they are read and written: complete or not at all."""
 
 import contextlib
+import hashlib
 import json
 import os
 from pathlib import Path
 
 import pandas as pd
 import xarray as xr
+
+from lib import plugins
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -19,23 +22,23 @@ def home():
     return Path(os.environ.get("COMPENDIUM_HOME") or ROOT).resolve()
 
 
-def directory(step, model=None, target=None):
+def directory(step, model=None, target=None, layer=None):
     """Folder of one result of a step.
 
     Parameters
     ----------
     step : str
         "download", "extract", … (the notebook's name without its number).
-    model, target : str, optional
+    model, target, layer : str, optional
         The swept parameters of the step.
 
     Returns
     -------
     pathlib.Path
-        `data/<step>/<model>/<target>`, or `figures` for the step of that name.
+        `data/<step>/<model>/<target>/<layer>`, or `figures` for the step of that name.
     """
     base = home() / "figures" if step == "figures" else home() / "data" / step
-    return base.joinpath(*(part for part in (model, target) if part))
+    return base.joinpath(*(part for part in (model, target, layer) if part))
 
 
 @contextlib.contextmanager
@@ -108,3 +111,80 @@ def save_json(value, path):
 def load_json(path):
     """Read a JSON record."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def digest(path):
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def record(folder):
+    """What a finished result was made from and holds, as written last by the runner.
+
+    Parameters
+    ----------
+    folder : str or pathlib.Path
+
+    Returns
+    -------
+    dict
+        `code`, `parameters`, `inputs`, `outputs` and more; empty if no run has finished here, or the record
+        cannot be read.
+    """
+    try:
+        found = load_json(Path(folder) / "run.json")
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+    parts = ("code", "parameters", "inputs", "outputs")
+    return found if isinstance(found, dict) and all(isinstance(found.get(p), dict) for p in parts) else {}
+
+
+def finished(step):
+    """All finished results of a step whose model and target still exist and fit.
+
+    Parameters
+    ----------
+    step : str
+        "download", "extract", …
+
+    Returns
+    -------
+    list of dict
+        The parameters of each result (`model`, `target`, … as swept, and those that were set by hand) and its
+        `folder` (pathlib.Path), in the order of the folders' names.
+    """
+    known = {kind: plugins.catalogue(kind) for kind in plugins.FOLDERS}
+    found = []
+    for file in sorted(directory(step).rglob("run.json")):
+        parameters = record(file.parent).get("parameters")
+        if parameters is None or any(parameters.get(k, None) not in (None, *known[k]) for k in known):
+            continue
+        modalities = {known[k][parameters[k]].get("MODALITY") for k in known if k in parameters}
+        if len(modalities) <= 1:
+            found.append(parameters | {"folder": file.parent})
+    return found
+
+
+def sweep(folder):
+    """Remove what processes that are gone left half-written in a folder.
+
+    Parameters
+    ----------
+    folder : str or pathlib.Path
+    """
+    for part in Path(folder).rglob(".*.part.*"):
+        pid = part.name.split(".")[1]
+        if pid.isdecimal() and not _alive(int(pid)):
+            part.unlink(missing_ok=True)
+
+
+def _alive(pid):
+    """Whether a process runs; one that belongs to somebody else does."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -4,9 +4,10 @@ import ast
 import difflib
 from pathlib import Path
 
-from lib.artefacts import ROOT
-
-FOLDERS = {"model": "models", "target": "datasets"}
+FOLDERS = {
+    kind: Path(__file__).resolve().with_name(name)
+    for kind, name in (("model", "models"), ("target", "datasets"))
+}
 CONTROLS = ("permuted", "random")
 
 
@@ -21,7 +22,7 @@ def names(kind):
     -------
     list of str
     """
-    return sorted(p.stem for p in (ROOT / "lib" / FOLDERS[kind]).glob("[!_]*.py"))
+    return sorted(p.stem for p in FOLDERS[kind].glob("[!_]*.py"))
 
 
 def path(kind, name):
@@ -43,7 +44,7 @@ def path(kind, name):
     """
     stem = split_control(name)[0] if kind == "model" else name
     require(stem, names(kind), kind)
-    return ROOT / "lib" / FOLDERS[kind] / f"{stem}.py"
+    return FOLDERS[kind] / f"{stem}.py"
 
 
 def split_control(name):
@@ -97,9 +98,34 @@ def constants(file):
     """
     found = {}
     for node in ast.parse(Path(file).read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper():
+        if (
+            isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Name)
+            and node.targets[0].id.isupper()
+        ):
             try:
                 found[node.targets[0].id] = ast.literal_eval(node.value)
             except ValueError:
                 continue
+    return found
+
+
+def catalogue(kind):
+    """Constants of every value that a swept parameter can take.
+
+    Parameters
+    ----------
+    kind : {"model", "target"}
+
+    Returns
+    -------
+    dict
+        Value → constants of its plug-in. A model counts once as it is (`CONTROL` is "") and once per control
+        that it offers: `crepe_tiny`, `crepe_tiny.permuted`, …
+    """
+    found = {}
+    for name in names(kind):
+        known = constants(path(kind, name))
+        for control in ("", *known.get("CONTROLS", ())):
+            found[f"{name}.{control}" if control else name] = known | {"CONTROL": control}
     return found

@@ -1,0 +1,168 @@
+"""What a result was made from, and whether that still holds."""
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lib.artefacts import ROOT, digest, home, record, save_json, sweep
+
+PACKAGES = (
+    *("torch", "torchvision", "torchaudio", "numpy", "scipy", "scikit-learn", "scikit-image", "pandas"),
+    *("xarray", "h5netcdf", "h5py", "papermill", "matplotlib", "soundfile", "pillow"),
+)
+
+
+def digests(folder, names):
+    """SHA-256 of some files of a folder, by name; those that do not exist are left out.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    names : iterable of str
+        Paths relative to the folder.
+    """
+    present = [name for name in names if (folder / name).is_file()]
+    with ThreadPoolExecutor(4) as pool:  # hashing releases the interpreter's lock
+        return dict(zip(present, pool.map(digest, [folder / name for name in present]), strict=True))
+
+
+def inputs(folders):
+    """What the results in some folders hold, by their records: folder (relative to home) → file → SHA-256."""
+    return {folder.relative_to(home()).as_posix(): record(folder).get("outputs", {}) for folder in folders}
+
+
+def changed(folder, depends, outputs=None):
+    """Reasons why a result is not fresh.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    depends : dict
+        `code` (file → digest), `parameters` (name → value), `inputs` (folder → file → digest) of today.
+    outputs : dict, optional
+        Digests of the recorded outputs as they are now, if known already.
+
+    Returns
+    -------
+    list of str
+        Empty if recorded code, parameters, inputs and outputs all equal the present ones.
+    """
+    last = record(folder)
+    if not last:
+        return ["never finished"]
+    outputs = digests(folder, last["outputs"]) if outputs is None else outputs
+    reasons = [f"{file} {how}" for file, how in _differences(last["code"], depends["code"])]
+    old, new = last["parameters"], _plain(depends["parameters"])
+    for name, _ in _differences(old, new):
+        reasons.append(f"parameter {name} {old.get(name, 'default')} → {new.get(name, 'default')}")
+    for name, how in _differences(last["inputs"], depends["inputs"]):
+        files = _differences(last["inputs"].get(name, {}), depends["inputs"].get(name, {}))
+        reasons += [f"{name}: {file} {how}" for file, how in files] if how == "changed" else [f"{name} {how}"]
+    return reasons + [f"output {name} {how}" for name, how in _differences(last["outputs"], outputs)]
+
+
+@contextlib.contextmanager
+def recorded(folder, depends):
+    """Empty a folder of its last outputs, let the body fill it, and write the record last of all.
+
+    An interrupted or failed body leaves no record. Only files that the old record lists are removed, and
+    only files that the body wrote are recorded: what a person put there is neither lost nor claimed.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    depends : dict
+        As for `changed`.
+
+    Raises
+    ------
+    RuntimeError
+        If an input is not finished, or is not the same afterwards.
+    """
+    missing = [name for name, files in depends["inputs"].items() if not files]
+    if missing:
+        raise RuntimeError(f"{missing[0]} holds no finished result")
+    _clear(folder)
+    before, start, clock = _files(folder), datetime.now(UTC), time.perf_counter()
+    yield
+    seconds = time.perf_counter() - clock
+    for name, files in depends["inputs"].items():
+        differ = list(_differences(files, digests(home() / name, files)))
+        if differ:
+            raise RuntimeError(f"inputs changed while it ran: {name}/{differ[0][0]} {differ[0][1]}")
+    written = [name for name, state in _files(folder).items() if before.get(name) != state]
+    made = {"outputs": digests(folder, written), "start": start.isoformat(timespec="seconds")}
+    save_json(depends | made | {"seconds": round(seconds, 2)} | surroundings(), folder / "run.json")
+
+
+def surroundings():
+    """Versions of Python and the main packages, device and commit: recorded, never compared."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    commit = _say("git", "rev-parse", "HEAD")
+    clean = not _say("git", "status", "--porcelain") if commit else None
+    return {"versions": versions, "device": _device(), "commit": commit, "clean": clean}
+
+
+def _device():
+    """Name of the accelerators, or of the processor where there are none."""
+    found = _say("nvidia-smi", "-L") if os.environ.get("CUDA_VISIBLE_DEVICES") != "" else ""
+    if found.startswith("GPU"):
+        return re.sub(r"\s*\(UUID: [^)]*\)", "", found).replace("\n", "; ")
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
+
+
+def _say(*command):
+    """What a command prints, or nothing where it is not installed or fails."""
+    if not shutil.which(command[0]):
+        return ""
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _clear(folder):
+    """Remove a result: first the outputs that its record lists, then the record, then stale parts."""
+    for name in record(folder).get("outputs", ()):
+        file = folder / name
+        if folder.resolve() in file.resolve().parents:
+            file.unlink(missing_ok=True)
+    (folder / "run.json").unlink(missing_ok=True)
+    sweep(folder)
+
+
+def _files(folder):
+    """State of each file of a result, by name; hidden ones and the run's own record are left out."""
+    states = {}
+    for file in folder.rglob("*"):
+        name = file.relative_to(folder)
+        own = len(name.parts) == 1 and name.stem == "run"
+        if file.is_file() and not own and not any(part.startswith(".") for part in name.parts):
+            status = file.stat()
+            states[name.as_posix()] = (status.st_mtime_ns, status.st_size, status.st_ino)
+    return dict(sorted(states.items()))
+
+
+def _differences(old, new):
+    """Keys whose values differ, and how."""
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            yield key, "changed" if key in old and key in new else "added" if key in new else "gone"
+
+
+def _plain(value):
+    """A value as it is after a trip through JSON."""
+    return json.loads(json.dumps(value))

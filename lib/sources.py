@@ -1,0 +1,182 @@
+"""The code behind a result: every file a notebook uses, as digests blind to comments and layout."""
+
+import ast
+import hashlib
+import json
+import re
+
+from lib.artefacts import ROOT, digest
+
+
+def scan():
+    """Code of every notebook and every file of lib, comments, docstrings and layout aside.
+
+    Returns
+    -------
+    dict
+        File (relative to the repository) → (SHA-256, files that it uses). Data files beside a module, named
+        `<module>.<anything>`, count as used by it, byte by byte.
+    """
+    found = {}
+    for file in [*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "lib").rglob("*.py")]:
+        beside = [p for p in file.parent.glob(f"{file.stem}.*.*") if file.suffix == ".py"]
+        found |= {_name(p): (digest(p), ()) for p in beside}
+        tree = _tree(file)
+        if tree is None:  # its job shall fail, with the traceback in its notebook, and no other
+            found[_name(file)] = (digest(file), ())
+            continue
+        uses = {_name(p) for p in (*beside, *_imports(tree, file))}
+        found[_name(file)] = (hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), tuple(sorted(uses)))
+    return found
+
+
+def code(scanned, files):
+    """Digests of some files and of all that they use, directly or not.
+
+    Parameters
+    ----------
+    scanned : dict
+        As `scan` returns it.
+    files : iterable of pathlib.Path
+        Notebook and plug-ins of a job.
+
+    Returns
+    -------
+    dict
+        File (relative to the repository) → SHA-256.
+    """
+    found, waiting = {}, [_name(file) for file in files]
+    while waiting:
+        file = waiting.pop()
+        if file not in found and file in scanned:
+            found[file], uses = scanned[file]
+            waiting.extend(uses)
+    return dict(sorted(found.items()))
+
+
+def declared(notebook):
+    """Parameters that a notebook declares, with their defaults.
+
+    Parameters
+    ----------
+    notebook : pathlib.Path
+
+    Returns
+    -------
+    dict
+        Names and literals assigned in the cells tagged `parameters`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such notebook.
+    ValueError
+        If the cell holds something other than literals.
+    """
+    if not notebook.exists():
+        raise FileNotFoundError(f"{_name(notebook)} is missing, yet run_all's table of steps names it")
+    found = {}
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        if "parameters" not in cell["metadata"].get("tags", ()):
+            continue
+        for node in ast.parse("".join(cell["source"])).body:
+            try:
+                found[node.targets[0].id] = ast.literal_eval(node.value)
+            except (AttributeError, ValueError) as error:
+                raise ValueError(
+                    f"{_name(notebook)}: the parameters cell holds `{ast.unparse(node)}`; "
+                    f"only `name = literal` is allowed there"
+                ) from error
+    return found
+
+
+def overrides(notebook, texts):
+    """Values, other than the defaults, for those parameters that a notebook declares.
+
+    Parameters
+    ----------
+    notebook : pathlib.Path
+    texts : dict
+        Name → value as text: a Python literal; anything else is taken as a string.
+
+    Returns
+    -------
+    dict
+        Name → value.
+
+    Raises
+    ------
+    ValueError
+        If a value is not of its default's type. A whole number may stand for a float, a list for a tuple;
+        for None anything may.
+    """
+    defaults = declared(notebook)
+    values = {name: _literal(text, defaults[name]) for name, text in texts.items() if name in defaults}
+    for name, value in values.items():
+        default = defaults[name]
+        if default is not None and type(value) is not type(default):
+            raise ValueError(
+                f"parameter {name} of {_name(notebook)} is of type {type(default).__name__} ({default!r}), "
+                f"not {type(value).__name__} ({value!r})"
+            )
+    return {name: value for name, value in values.items() if value != defaults[name]}
+
+
+def _literal(text, like):
+    """Value that a text stands for, turned into the type of `like` where nothing is lost."""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = text
+    for stands_in, wanted in ((int, float), (list, tuple), (tuple, list)):
+        if type(value) is stands_in and type(like) is wanted:
+            return wanted(value)
+    return value
+
+
+def _name(file):
+    """Path relative to the repository."""
+    return file.relative_to(ROOT).as_posix()
+
+
+def _tree(file):
+    """Syntax tree of a module or notebook without docstrings; None if it is not Python."""
+    text = file.read_text(encoding="utf-8")
+    try:
+        if file.suffix == ".ipynb":
+            cells = [c for c in json.loads(text)["cells"] if c["cell_type"] == "code"]
+            text = "\n".join("".join(cell["source"]) for cell in cells)
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return None
+    for node in ast.walk(tree):
+        holds = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if holds and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return tree
+
+
+def _imports(tree, file):
+    """Files of lib that a syntax tree uses: imports of every form, and models that a data set names."""
+    package = file.relative_to(ROOT).parts[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _modules(tuple(alias.name.split(".")))
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            base += tuple(node.module.split(".")) if node.module else ()
+            for alias in node.names:
+                yield from _modules((*base, *alias.name.split(".")))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "datasets" in package:
+            # A planted data set is read out of a model that it loads by name.
+            model = ROOT / "lib" / "models" / f"{node.value.partition('.')[0]}.py"
+            if re.fullmatch(r"[\w.]+", node.value) and model.exists():
+                yield model
+
+
+def _modules(parts):
+    """Files run by importing a dotted name of lib: the module and every package on the way."""
+    for n in range(1, len(parts) + 1) if parts[0] == "lib" else ():
+        place = ROOT.joinpath(*parts[:n])
+        yield from (f for f in (place.with_suffix(".py"), place / "__init__.py") if f.is_file())

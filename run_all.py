@@ -1,0 +1,353 @@
+"""Run the notebooks for every model and target that fit together, skipping results that are fresh."""
+
+import argparse
+import contextlib
+import os
+import sys
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from functools import partial
+from graphlib import TopologicalSorter
+from typing import NamedTuple
+
+import pandas as pd
+from filelock import FileLock
+from tqdm import tqdm
+
+from lib import catalogue, kernels, plugins, provenance, sources
+from lib.artefacts import ROOT, directory, home, record
+
+STEPS = {  # step: (swept parameters, steps whose results it reads)
+    "01_download": (("target",), ()),
+    "02_extract": (("model", "target"), ("01_download",)),
+    "03_encode": (("model", "target"), ("01_download", "02_extract")),
+    "08_figures": ((), ("01_download", "03_encode")),
+}
+NAMES = {step.partition("_")[2]: step for step in STEPS}
+GOOD, BROKEN = ("ran", "fresh"), ("failed", "held back")
+
+
+class Job(NamedTuple):
+    """A step, and a value of each parameter that it is swept by: ((name, value), …)."""
+
+    step: str
+    swept: tuple
+
+    def __str__(self):
+        return " ".join((self.step, *dict(self.swept).values()))
+
+    @property
+    def folder(self):
+        return directory(self.step.partition("_")[2], **dict(self.swept))
+
+
+def notebook(step):
+    """File of a step."""
+    return ROOT / "notebooks" / f"{step}.ipynb"
+
+
+def fits(known, swept):
+    """Whether model and target are of one modality."""
+    return len({known[name][value]["MODALITY"] for name, value in swept if name in known}) <= 1
+
+
+def combinations(known, names, chosen=()):
+    """All values of swept parameters that fit; those of `layer` are the LAYERS of the model's plug-in."""
+    if not names:
+        return [chosen]
+    name = names[0]
+    values = known[name] if name in known else known["model"][dict(chosen)["model"]][f"{name.upper()}S"]
+    runs = [(*chosen, (name, value)) for value in values]
+    return [full for run in runs if fits(known, run) for full in combinations(known, names[1:], run)]
+
+
+def graph(known):
+    """Map each possible job to the jobs it reads: those that agree on the parameters they share."""
+    jobs = {step: [Job(step, run) for run in combinations(known, STEPS[step][0])] for step in STEPS}
+
+    def agree(job, need):
+        return all(dict(job.swept).get(name, value) == value for name, value in need.swept)
+
+    return {
+        job: [need for read in STEPS[step][1] for need in jobs[read] if agree(job, need)]
+        for step in STEPS
+        for job in jobs[step]
+    }
+
+
+def select(args, known, jobs):
+    """The jobs that may run: by default all models with the planted targets, which need no download."""
+    steps = [NAMES[plugins.require(name, NAMES, "step")] for name in args.steps] or STEPS
+    models = [plugins.require(name, known["model"], "model") for name in args.model or known["model"]]
+    named = [plugins.require(name, [*known["target"], "all"], "target") for name in args.target or ()]
+    named = named or [name for name, constants in known["target"].items() if constants["PLANTED"]]
+    named = known["target"] if "all" in named else named
+    pairs = [(m, t) for m in models for t in named if fits(known, [("model", m), ("target", t)])]
+    targets = {t for _, t in pairs} if args.model else named
+    if not targets:
+        asked = [
+            f"{n} ({known[k][n]['MODALITY']})" for k, ns in (("model", models), ("target", named)) for n in ns
+        ]
+        raise ValueError(f"no target has the modality of a model among {', '.join(asked)}; --list shows all")
+    chosen = {"model": models, "target": targets}
+    return {j for j in jobs if j.step in steps and all(v in chosen.get(name, [v]) for name, v in j.swept)}
+
+
+def reading(jobs, selected):
+    """Map the selected jobs, and all they read, to what each reads.
+
+    A job that gathers over a parameter it is not swept by reads what exists or is about to.
+    """
+    needs, waiting = {}, list(selected)
+    while waiting:
+        job = waiting.pop()
+        if job not in needs:
+            own = dict(job.swept).keys()
+            needs[job] = [
+                n for n in jobs[job] if dict(n.swept).keys() <= own or n in selected or record(n.folder)
+            ]
+            waiting.extend(needs[job])
+    return {job: needs[job] for job in jobs if job in needs}
+
+
+def settings(assignments, steps):
+    """Parameters set by hand, by step, checked against what the notebooks declare."""
+    declared = {step: sources.declared(notebook(step)) for step in steps}
+    swept = {name for names, _ in STEPS.values() for name in names}
+    texts = dict(assignment.partition("=")[::2] for assignment in assignments)
+    for step in steps:
+        for name in STEPS[step][0]:
+            plugins.require(name, declared[step], f"parameter of {step}")
+    for name in texts:
+        if name in swept:
+            raise ValueError(f"{name} is swept by run_all itself; choose with --model and --target")
+        plugins.require(
+            name, {n for d in declared.values() for n in d} - swept, "parameter of the chosen steps"
+        )
+    return {step: sources.overrides(notebook(step), texts) for step in steps}
+
+
+def plan(needs, selected, chosen):
+    """What each job depends on besides its inputs, and why it is stale ([] if it is fresh)."""
+    scanned, depends, stale = sources.scan(), {}, {}
+    with ThreadPoolExecutor() as pool:
+        outputs = pool.map(
+            lambda job: provenance.digests(job.folder, record(job.folder).get("outputs", ())), needs
+        )
+        outputs = dict(zip(needs, outputs, strict=True))
+    for job in TopologicalSorter(needs).static_order():
+        used = {pair for j in (job, *needs[job]) for pair in j.swept if pair[0] in plugins.FOLDERS}
+        files = [notebook(job.step), *(plugins.path(*pair) for pair in used)]
+        # A result that is only read is judged with the parameters it was made with.
+        by_hand = chosen[job.step] if job in selected else record(job.folder).get("parameters", {})
+        depends[job] = {"code": sources.code(scanned, files), "parameters": by_hand | dict(job.swept)}
+        now = depends[job] | {"inputs": provenance.inputs(need.folder for need in needs[job])}
+        waits = [f"reads {need}, which is stale" for need in needs[job] if stale[need]]
+        stale[job] = provenance.changed(job.folder, now, outputs[job]) or waits
+    return depends, stale
+
+
+def whereabouts():
+    """The repository and the home that this process works in."""
+    return str(ROOT), str(home())
+
+
+def execute(job, reads, depends, may_run, expected):
+    """Bring one result up to date if it may run; what was done, and why."""
+    if whereabouts() != expected:
+        raise RuntimeError(f"worker with repository and home {whereabouts()}, but the runner has {expected}")
+    depends = depends | {"inputs": provenance.inputs(need.folder for need in reads)}
+    if not may_run:
+        why = provenance.changed(job.folder, depends)
+        return "left" if why else "fresh", why
+    job.folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(job.folder / ".lock"):
+        why = provenance.changed(job.folder, depends)
+        if why:
+            with provenance.recorded(job.folder, depends):
+                kernels.execute(notebook(job.step), job.folder / "run.ipynb", depends["parameters"])
+    return "ran" if why else "fresh", why
+
+
+def run(pool, needs, selected, depends, stale):
+    """Run the jobs in order, as many at a time as the pool takes; status and reasons by job."""
+    order, status, running = TopologicalSorter(needs), {}, {}
+    order.prepare()
+
+    def finish(job, what, why):
+        status[job] = what, why
+        order.done(job)
+        bar.update()
+        if what != "fresh":
+            tqdm.write(line(what, job, why))
+
+    with tqdm(total=len(needs), unit="job", dynamic_ncols=True) as bar, ended(running):
+        while order.is_active():
+            for job in order.get_ready():
+                what, why = verdict(needs[job], status)
+                if what or not stale[job]:
+                    finish(job, what or "fresh", why)
+                else:
+                    task = partial(execute, job, needs[job], depends[job], job in selected, whereabouts())
+                    running[pool.submit(task)] = job
+            bar.set_postfix_str(", ".join(map(str, list(running.values())[:2])))
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                job, error = running.pop(future), future.exception()
+                finish(job, *(("failed", [kernels.last_line(error)]) if error else future.result()))
+    return status
+
+
+def verdict(reads, status):
+    """Whether a job cannot run because of what it reads, and why."""
+    bad = {need: status[need][0] for need in reads if status[need][0] not in GOOD}
+    broken = any(what in BROKEN for what in bad.values())
+    return bad and ("held back" if broken else "left"), [
+        f"reads {need}: {what}" for need, what in bad.items()
+    ]
+
+
+@contextlib.contextmanager
+def ended(running):
+    """When the body is interrupted: start nothing more, and end the kernels of what runs."""
+    try:
+        yield
+    except BaseException:
+        left = {future for future in running if not future.cancel()}
+        while wait(left, timeout=0.5).not_done:
+            kernels.stop()
+        raise
+
+
+@contextlib.contextmanager
+def threads(jobs):
+    """Threads that each wait for one kernel; the kernels share the cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, str(max(1, cores // jobs)))
+    with ThreadPoolExecutor(jobs) as pool:
+        yield pool
+
+
+@contextlib.contextmanager
+def cluster(address):
+    """Workers of a dask.distributed cluster; each must work in this repository and home."""
+    from distributed import Client  # slow to import, and most runs need no cluster
+
+    with Client(address) as client:
+        try:
+            places = client.run(whereabouts)
+        except ModuleNotFoundError as error:
+            raise ValueError(
+                f"the workers have no {error.name}: start them in {ROOT}, in this Python"
+            ) from error
+        for worker, place in places.items():
+            if place != whereabouts():
+                raise ValueError(
+                    f"{worker} has repository and home {place}, but the runner has {whereabouts()}"
+                )
+        yield client.get_executor(pure=False)
+
+
+def line(what, job, why):
+    """What is said of a job: its status, and the first three reasons."""
+    more = [f"and {len(why) - 3} more"] if len(why) > 3 else []
+    return f"{what:9} {job}" + (f" ({', '.join([*why[:3], *more])})" if why else "")
+
+
+def cost(todo, needs, jobs):
+    """How long the jobs will take, by the last runs of their steps."""
+    last = {job: record(job.folder).get("seconds") for job in needs}
+    steps = {step: [s for job, s in last.items() if job.step == step and s is not None] for step in STEPS}
+    known = [last[job] or sum(steps[job.step]) / len(steps[job.step]) for job in todo if steps[job.step]]
+    new = f", and {len(todo) - len(known)} never run before" if len(known) < len(todo) else ""
+    return f"; about {max(sum(known) / jobs, max(known)):.0f} s by earlier runs{new}" if known else ""
+
+
+def listing():
+    """Tables of models, targets and steps."""
+    declared = {step: sources.declared(notebook(step)) for step in STEPS}
+    own = {
+        s: " ".join(f"{n}={v!r}" for n, v in d.items() if n not in STEPS[s][0]) for s, d in declared.items()
+    }
+    steps = pd.DataFrame(
+        [(s, " ".join(STEPS[s][0]), own[s]) for s in STEPS], columns=["step", "swept", "set"]
+    )
+    return "\n\n".join(
+        table.to_string(index=False) for table in (catalogue.models(), catalogue.targets(), steps)
+    )
+
+
+def summary(status):
+    """How the jobs ended, in words."""
+    kinds = [what for what, _ in status.values()]
+    ended = [f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys((*GOOD, *kinds))]
+    failed = [
+        f"failed {job}: {why[0]}\n  in full: {job.folder / 'run.ipynb'}"
+        for job, (w, why) in status.items()
+        if w == "failed"
+    ]
+    return "\n".join([", ".join(ended), *failed])
+
+
+def parser():
+    """The command line."""
+    made = argparse.ArgumentParser(prog="run_all.py", description=__doc__)
+    made.add_argument("steps", nargs="*", help=f"run only these: {' '.join(NAMES)}")
+    made.add_argument(
+        "--model", action="append", help="run this model, or model.control; repeatable; default: all"
+    )
+    made.add_argument(
+        "--target", action="append", help="run this target, or all; repeatable; default: the planted"
+    )
+    made.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter, not its default"
+    )
+    made.add_argument("--jobs", type=int, default=1, metavar="N", help="notebooks at a time")
+    made.add_argument("--scheduler", metavar="ADDRESS", help="run on this dask.distributed cluster")
+    made.add_argument("--dry-run", action="store_true", help="only say what is stale, and why")
+    made.add_argument("--list", action="store_true", help="list models, targets and steps")
+    return made
+
+
+def work(args):
+    """Do what the command line says; the exit status."""
+    if args.jobs < 1:
+        raise ValueError(f"--jobs must be at least 1, not {args.jobs}")
+    if args.list:
+        print(listing())
+        return 0
+    known = {kind: plugins.catalogue(kind) for kind in plugins.FOLDERS}
+    jobs = graph(known)
+    selected = select(args, known, jobs)
+    needs = reading(jobs, selected)
+    depends, stale = plan(needs, selected, settings(args.set, {job.step for job in selected}))
+    todo = [job for job in needs if stale[job] and job in selected]
+    for job in needs if args.dry_run else ():
+        print(line("stale" if job in todo else "left" if stale[job] else "fresh", job, stale[job]))
+    print(f"{len(todo)} of {len(needs)} jobs to run{cost(todo, needs, args.jobs)}", flush=True)
+    if args.dry_run:
+        return 0
+    with cluster(args.scheduler) if args.scheduler else threads(args.jobs) as pool:
+        status = run(pool, needs, selected, depends, stale)
+    print(summary(status))
+    # Figures of a part are left alone without complaint; any other result that was asked for is owed.
+    return int(
+        any(w in BROKEN or (w == "left" and j in selected and j.swept) for j, (w, _) in status.items())
+    )
+
+
+def main(argv=None):
+    """Run from the command line; the exit status: 0, 1 if a job failed, 2 if the request makes no sense."""
+    made = parser()
+    try:
+        return work(made.parse_args(argv))
+    except (ValueError, OSError, SyntaxError) as error:
+        made.error(str(error))
+    except KeyboardInterrupt:
+        print("interrupted; what has finished is kept", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    from run_all import main as main_by_name  # so that the workers of a cluster find `execute` by its name
+
+    sys.exit(main_by_name())

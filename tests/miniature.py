@@ -1,0 +1,191 @@
+"""A miniature compendium: the real runner on small notebooks, models and targets that need no torch."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+MODULES = ("__init__", "artefacts", "catalogue", "kernels", "plugins", "provenance", "sources")
+MODEL = """
+LABEL = "Model {name}"
+MODALITY = "{modality}"
+LAYERS = ("first", "second")
+CONTROLS = {controls}
+
+
+def weight():
+    return {weight}
+"""
+TARGET = """
+from lib import artefacts
+
+MODALITY = "{modality}"
+KIND = "voxel"
+PLANTED = {planted}
+LICENCE = "CC0"
+
+
+def offset():
+    return artefacts.load_table(artefacts.ROOT / "lib/datasets/{name}.offset.csv")["offset"][0]
+"""
+RIDGE = '''"""Small ridge."""
+
+
+def fit(x, slope=2.0):
+    """Small fit."""
+    # why
+    return [slope * value for value in x]
+'''
+NOTEBOOKS = {
+    "01_download": """target = "sine"
+n_values = 4
+name = "plain"
+# %%
+import importlib
+from lib import artefacts
+# %%
+offset = float(importlib.import_module(f"lib.datasets.{target}").offset())
+folder = artefacts.directory("download", target=target)
+artefacts.save_json([offset + i for i in range(n_values)], folder / "values.json")
+""",
+    "02_extract": """model = "a"
+target = "sine"
+scale = 1.0
+pause_s = 0.0
+# %%
+import importlib
+import os
+import time
+from lib import artefacts, plugins
+# %%
+folder = artefacts.directory("extract", model, target)
+with artefacts.atomic(folder / "features.json") as part:
+    part.write_text("half")
+    (folder / ".kernel").write_text(str(os.getpid()))
+    time.sleep(pause_s)
+# %%
+weight = importlib.import_module(f"lib.models.{plugins.split_control(model)[0]}").weight()
+values = artefacts.load_json(artefacts.directory("download", target=target) / "values.json")
+artefacts.save_json([scale * weight * value for value in values], folder / "features.json")
+""",
+    "03_encode": """model = "a"
+target = "sine"
+n_bytes = 1
+# %%
+from lib import artefacts, ridge
+# %%
+folder = artefacts.directory("encode", model, target)
+features = artefacts.load_json(artefacts.directory("extract", model, target) / "features.json")
+with artefacts.atomic(folder / "predictions.bin") as part:
+    part.write_bytes(bytes(n_bytes))
+artefacts.save_json(ridge.fit(features), folder / "scores.json")
+""",
+    "08_figures": """bars = True
+# %%
+from lib import artefacts
+# %%
+lines = [f"{r['model']} {r['target']}" for r in artefacts.finished("encode")]
+with artefacts.atomic(artefacts.directory("figures") / "lines.csv") as part:
+    part.write_text("\\n".join(lines))
+""",
+}
+
+
+def notebook(source):
+    """Notebook of code cells parted by `# %%`, the first of them tagged `parameters`."""
+    cells = [nbformat.v4.new_code_cell(cell.strip()) for cell in source.split("# %%\n")]
+    cells[0].metadata["tags"] = ["parameters"]
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Small"), *cells])
+
+
+class Compendium:
+    """A repository in miniature and its home, and how a person runs it."""
+
+    def __init__(self, folder):
+        self.root, self.home = folder / "repository", folder / "home"
+
+    def run(self, *arguments, status=0, **options):
+        """What run_all.py prints; its exit status must be `status`."""
+        options = {
+            "cwd": self.root,
+            "env": self.environment(),
+            "capture_output": True,
+            "text": True,
+        } | options
+        done = subprocess.run([sys.executable, "run_all.py", *arguments], check=False, **options)
+        assert done.returncode == status, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    def start(self, *arguments, file="run_all.py", **options):
+        """Process that runs, in a group of its own."""
+        options = {
+            "cwd": self.root,
+            "env": self.environment(),
+            "start_new_session": True,
+            "text": True,
+        } | options
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        return subprocess.Popen([sys.executable, file, *arguments], **pipes, **options)
+
+    def environment(self):
+        return os.environ | {"COMPENDIUM_HOME": str(self.home), "OMP_NUM_THREADS": "1"}
+
+    def folder(self, step, *values):
+        return self.home.joinpath("figures" if step == "figures" else f"data/{step}", *values)
+
+    def written(self):
+        """Each finished result, as `step/…`, with the time its record was written."""
+        files = self.home.rglob("run.json")
+        return {
+            p.parent.relative_to(self.home).as_posix().removeprefix("data/"): p.stat().st_mtime_ns
+            for p in files
+        }
+
+    def edit(self, file, old, new):
+        path = self.root / file
+        text = path.read_text(encoding="utf-8")
+        assert old in text, f"{old!r} is not in {file}"
+        path.write_text(text.replace(old, new), encoding="utf-8")
+
+    def model(self, name, *, modality="audio", weight="1.0", controls="()"):
+        text = MODEL.format(name=name, modality=modality, weight=weight, controls=controls)
+        (self.root / "lib" / "models" / f"{name}.py").write_text(text, encoding="utf-8")
+
+    def target(self, name, *, modality="audio", planted=True, offset="0.5"):
+        text = TARGET.format(name=name, modality=modality, planted=planted)
+        (self.root / "lib" / "datasets" / f"{name}.py").write_text(text, encoding="utf-8")
+        (self.root / "lib" / "datasets" / f"{name}.offset.csv").write_text(
+            f"offset\n{offset}\n", encoding="utf-8"
+        )
+
+    def copy(self, folder):
+        """The same repository and results elsewhere."""
+        for old, new in ((self.root, folder / "repository"), (self.home, folder / "home")):
+            shutil.copytree(old, new)
+        return Compendium(folder)
+
+
+def build(folder):
+    """Audio models a, b and c; planted audio targets sine and noise; a vision target, real, to download."""
+    made = Compendium(folder)
+    made.home.mkdir(parents=True)
+    for name in ("lib/models", "lib/datasets", "notebooks"):
+        (made.root / name).mkdir(parents=True)
+    for file in ("run_all.py", *(f"lib/{module}.py" for module in MODULES)):
+        shutil.copy(REPOSITORY / file, made.root / file)
+    for package in ("models", "datasets"):
+        (made.root / "lib" / package / "__init__.py").write_text('"""Small."""\n', encoding="utf-8")
+    (made.root / "lib" / "ridge.py").write_text(RIDGE, encoding="utf-8")
+    for name, source in NOTEBOOKS.items():
+        nbformat.write(notebook(source), made.root / "notebooks" / f"{name}.ipynb")
+    made.model("a")
+    made.model("b", weight="2.0")
+    made.model("c", weight="3.0")
+    made.target("sine")
+    made.target("noise", offset="7.0")
+    made.target("real", modality="vision", planted=False)
+    return made
