@@ -209,7 +209,7 @@ def test_no_network_says_what_to_put_where(server, tmp_path, monkeypatch):
 def test_a_silent_server_is_given_up(server, monkeypatch):
     monkeypatch.setattr(download, "TIMEOUT_S", 0.2)
     server.files["/a/file.bin"] = lambda _: time.sleep(1)
-    with pytest.raises(download.NoNetwork):
+    with pytest.raises(download.NoNetwork, match="timed out"):
         download.fetch(server.url + "/a/file.bin", SHA256, SIZE)
 
 
