@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import time
 
 import h5netcdf
@@ -16,7 +17,7 @@ from lib import activations, artefacts, plugins, stimuli, validation
 CHUNK_BYTES = 1 << 20
 
 
-def extract(model, table, path, *, batch_size=16, device="auto", layers=None, target=""):
+def extract(model, table, path, *, batch_size=8, device="auto", layers=None, target=""):
     """Store the features of all stimuli: one forward pass per batch, all layers at once.
 
     Memory holds one batch, whatever the number of stimuli. The file appears only when it is complete.
@@ -65,7 +66,7 @@ def extract(model, table, path, *, batch_size=16, device="auto", layers=None, ta
                 bar.update(len(batch))
 
 
-def estimate(model, table, *, batch_size=16, device="auto", layers=None):
+def estimate(model, table, *, batch_size=8, device="auto", layers=None):
     """What `extract` with the same arguments will cost, from one batch that is run and thrown away.
 
     Parameters
@@ -124,6 +125,30 @@ def identifiers(path):
     """Identifiers of the stimuli in a file of features, in the order of its rows."""
     with h5py.File(path) as file:
         return [str(name) for name in file["stimulus"].asstr()[()]]
+
+
+def layer(path, name):
+    """A layer that stays on disk until parts of it are read.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        Written by `extract`.
+    name : str
+
+    Returns
+    -------
+    xarray.DataArray (stimulus, unit)
+        float32, with coordinate `stimulus`.
+
+    Raises
+    ------
+    ValueError
+        If the file has no such layer; the nearest are named.
+    """
+    plugins.require(name, layers(path), f"layer in {path}")
+    stored = xr.open_dataset(path, engine="h5netcdf")[name]
+    return stored.rename({stored.dims[1]: "unit"})
 
 
 def blocks(path, layer, *, ids=None, n_units=8192):
@@ -221,8 +246,9 @@ def _lay_out(file, table, sizes, batch_size):
     names[:] = table["stimulus"].to_numpy(dtype=object)
     n_rows = min(batch_size, len(table))
     for name, size in sizes.items():
-        chunks = (n_rows, min(size, max(1, CHUNK_BYTES // (4 * n_rows))))
-        file.create_variable(name, ("stimulus", f"unit_{name}"), dtype="f4", chunks=chunks)
+        # Equal shares of the units: a last chunk that is mostly empty would still take its whole space.
+        n_columns = math.ceil(size / math.ceil(4 * n_rows * size / CHUNK_BYTES))
+        file.create_variable(name, ("stimulus", f"unit_{name}"), dtype="f4", chunks=(n_rows, n_columns))
 
 
 def _record(model, table, layers):

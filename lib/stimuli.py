@@ -28,8 +28,8 @@ def read(path, *, sha256=None):
     -------
     tuple (array (n_samples,), int) or array (height, width, 3)
         Sound: waveform in float64, full scale 1, channels averaged; and its rate in Hz. Picture: uint8 RGB,
-        0 to 255; 16-bit grey is scaled to 8 bits, grey is repeated three times, transparent parts are shown on
-        white.
+        0 to 255; 16-bit grey is scaled to 8 bits, grey is repeated three times, transparent parts are
+        shown on white.
 
     Raises
     ------

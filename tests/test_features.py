@@ -138,7 +138,7 @@ def test_second_extraction_of_the_same_stimuli_is_identical(tmp_path, path):
 
 
 def test_estimate_tells_the_bytes_on_disk(tmp_path, path):
-    model, table = toy.vision(), toy.pictures(tmp_path, 50, size=40)
+    model, table = toy.vision(), toy.pictures(tmp_path, 50, size=120)
     cost = features.estimate(model, table, batch_size=8)
     features.extract(model, table, path, batch_size=8)
     assert cost["units"] == {name: _whole(path, name).shape[1] for name in model.layers}
