@@ -9,6 +9,7 @@ import h5netcdf
 import h5py
 import numpy as np
 import torch
+import xarray as xr
 from tqdm.auto import tqdm
 
 from lib import activations, artefacts, plugins, stimuli, validation

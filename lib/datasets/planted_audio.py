@@ -1,0 +1,44 @@
+"""A planted auditory cortex: four regions that read out four layers of a network, for synthesised sounds."""
+
+from lib import models, planted, synthesis
+
+LABEL = "Planted audio"
+MODALITY = "audio"
+KIND = "voxel"
+PLANTED = True
+HOMEPAGE = ""
+LICENCE = "MIT"
+CITATION = "made by this compendium"
+MODEL = "crepe_tiny"
+ROIS = {"P1": "conv1", "P2": "conv3", "P3": "conv5", "P4": "pitch"}
+DESIGN = {
+    "n_subjects": 4, "n_repeats": 3, "n_voxels": 3, "shares": (0.7, 0.85, 1.0), "explainable": (0.4, 0.6, 0.8),
+}  # fmt: skip
+SEED = 20260102
+
+
+def load(folder):
+    """Responses with the truth about them, and the sounds, which are written into `folder`.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Of the download step.
+
+    Returns
+    -------
+    responses : xarray.Dataset
+        See `lib.planted.target`.
+    stimuli : pandas.DataFrame
+        stimulus, file, sha256, category.
+    """
+    stimuli = synthesis.write_sounds(folder / "stimuli", n_per_category=50, seed=SEED)
+    responses = planted.target(models.load(MODEL), stimuli, rois=ROIS, design=DESIGN, seed=SEED)
+    attrs = {
+        "target": "planted_audio",
+        "modality": MODALITY,
+        "kind": KIND,
+        "licence": LICENCE,
+        "citation": CITATION,
+    }
+    return responses.assign_attrs(attrs), stimuli

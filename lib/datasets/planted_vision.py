@@ -1,0 +1,47 @@
+"""A planted visual cortex: four regions that read out four stages of a network, for crops of photographs."""
+
+from lib import models, photographs, planted
+
+LABEL = "Planted vision"
+MODALITY = "vision"
+KIND = "voxel"
+PLANTED = True
+HOMEPAGE = ""
+LICENCE = (
+    "MIT for the responses; photographs carried by scikit-image (public domain or CC0) and by scikit-learn "
+    "(china.jpg by danielbuechele, flower.jpg by vultilion, both CC BY 2.0)"
+)
+CITATION = "made by this compendium"
+MODEL = "efficientnet_lite0"
+ROIS = {"P1": "stage2", "P2": "stage4", "P3": "stage6", "P4": "pool"}
+DESIGN = {
+    "n_subjects": 4, "n_repeats": 3, "n_voxels": 3, "shares": (0.7, 0.85, 1.0), "explainable": (0.4, 0.6, 0.8),
+}  # fmt: skip
+SEED = 20260101
+
+
+def load(folder):
+    """Responses with the truth about them, and the pictures, which are written into `folder`.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Of the download step.
+
+    Returns
+    -------
+    responses : xarray.Dataset
+        See `lib.planted.target`; crops of one photograph stay on one side of a split.
+    stimuli : pandas.DataFrame
+        stimulus, file, sha256, group (the photograph).
+    """
+    stimuli = photographs.write_crops(folder / "stimuli", n_per_photograph=20, seed=SEED)
+    responses = planted.target(models.load(MODEL), stimuli, rois=ROIS, design=DESIGN, seed=SEED)
+    attrs = {
+        "target": "planted_vision",
+        "modality": MODALITY,
+        "kind": KIND,
+        "licence": LICENCE,
+        "citation": CITATION,
+    }
+    return responses.assign_attrs(attrs), stimuli

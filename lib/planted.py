@@ -1,0 +1,234 @@
+"""Planted brains: regions that read out known layers of a known network, with known noise, for positive control."""
+
+import tempfile
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from scipy import linalg, stats
+
+from lib import features, folds, layers, metrics, reliability, ridge
+
+# A share of the mean squared feature: strong enough that no read-out hangs on a direction that is rounding.
+PENALTY = 0.003
+
+
+def directions(X, train, *, n_directions=4):
+    """Response profiles that a layer predicts best for stimuli it was not fitted to.
+
+    For a profile u over stimuli, ridge from each half of them predicts the other half with squared error
+    uᵀA u out of a variance uᵀB u, both summed over splits; the profiles are the generalised eigenvectors with the
+    smallest uᵀA u / uᵀB u. Each is a linear read-out of the layer's units, and one that a regression can find.
+
+    Parameters
+    ----------
+    X : array (n_stimuli, n_columns)
+        The layer, as `lib.ridge.compress` gives it.
+    train : bool array (n_splits, n_stimuli)
+    n_directions : int
+
+    Returns
+    -------
+    array (n_stimuli, n_directions)
+        Mean 0, standard deviation 1; the best predicted first.
+    """
+    error, variance = _error_and_variance(X, train)
+    basis = linalg.null_space(np.ones((1, len(X))))
+    last = [0, n_directions - 1]
+    _, vectors = linalg.eigh(basis.T @ error @ basis, basis.T @ variance @ basis, subset_by_index=last)
+    return _standard(basis @ vectors)
+
+
+def brain(profiles, stimuli, *, design, rng):
+    """Responses of planted voxels, and the truth about each.
+
+    response = √share · read-out + √(1 - share) · unrelated + noise. Read-out (a random mixture of the region's
+    profiles) and unrelated part (random, from no layer) have variance 1 and are the same at each repeat; noise
+    is drawn anew for each repeat, with variance (1 - e) / e, so that e is the explainable variance.
+
+    Parameters
+    ----------
+    profiles : dict of str to array (n_stimuli, n_directions)
+        For each region, what its voxels mix; see `directions`.
+    stimuli : sequence of str (n_stimuli,)
+    design : dict
+        n_subjects, n_repeats, n_voxels (per subject, region, share and explainable variance), shares and
+        explainable (lists of values in (0, 1]).
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    xarray.Dataset
+        `response` (repeat, stimulus, voxel), dimensionless; `signal` (stimulus, voxel), the response without
+        noise; `true_share` (voxel), of the explainable variance that the layer carries; `true_explainable`
+        (voxel), share of a single repeat's variance that is not noise; coordinates subject and roi.
+    """
+    cells = list(product(range(design["n_subjects"]), profiles, design["shares"], design["explainable"]))
+    cells = [cell for cell in cells for _ in range(design["n_voxels"])]
+    share, explainable = np.array([cell[2:] for cell in cells]).T
+    readout = np.stack(
+        [_standard(profiles[roi] @ rng.normal(size=profiles[roi].shape[1])) for _, roi, *_ in cells], 1
+    )
+    unrelated = _standard(rng.normal(size=readout.shape))
+    signal = np.sqrt(share) * readout + np.sqrt(1 - share) * unrelated
+    noise = np.sqrt((1 - explainable) / explainable)
+    response = signal + noise * rng.normal(size=(design["n_repeats"], *signal.shape))
+    return xr.Dataset(
+        {
+            "response": (
+                ("repeat", "stimulus", "voxel"),
+                response,
+                {"units": "standard deviations of the signal"},
+            ),
+            "signal": (("stimulus", "voxel"), signal, {"units": "standard deviations of the signal"}),
+            "true_share": (
+                "voxel",
+                share,
+                {"long_name": "share of explainable variance that the layer carries"},
+            ),
+            "true_explainable": (
+                "voxel",
+                explainable,
+                {"long_name": "explainable variance of a single repeat"},
+            ),
+        },
+        coords={
+            "repeat": np.arange(design["n_repeats"]),
+            "stimulus": list(stimuli),
+            "voxel": [f"planted_{i:04d}" for i in range(len(cells))],
+            "subject": ("voxel", [f"planted{subject + 1}" for subject, *_ in cells]),
+            "roi": ("voxel", [roi for _, roi, *_ in cells]),
+        },
+    )
+
+
+def attainable(X, signal, train):
+    """Squared correlation that ridge reaches on responses without noise: what a right correction comes back to.
+
+    Parameters
+    ----------
+    X : array (n_stimuli, n_columns)
+        The true layer, as `lib.ridge.compress` gives it.
+    signal : array (n_stimuli, n_voxels)
+    train : bool array (n_splits, n_stimuli)
+
+    Returns
+    -------
+    array (n_voxels,)
+        Mean over splits of the test stimuli's squared correlation, negative correlations counted as 0.
+    """
+    fits = ((ridge.leave_one_out(X, signal, split).predictions[~split], signal[~split]) for split in train)
+    return np.mean([metrics.squared_correlation(test, predicted) for predicted, test in fits], axis=0)
+
+
+def target(model, stimuli, *, rois, design, seed):
+    """A planted data set: each region reads out a layer of a model for given stimuli.
+
+    Parameters
+    ----------
+    model : lib.models.Model
+    stimuli : pandas.DataFrame
+        stimulus, file, sha256, and optionally `group`: stimuli of a group stay on one side of each split.
+    rois : dict of str to str
+        Layer of each region, in the order of the hierarchy.
+    design : dict
+        See `brain`.
+    seed : int
+
+    Returns
+    -------
+    xarray.Dataset
+        What `brain` returns, with `train` (split, stimulus), ten random halves; `true_layer` (voxel);
+        `attainable_r2` (voxel), see `attainable`; attributes `true_model`, `true_layers` (regions and layers in
+        order), and `true_bh`, the brain hierarchy score of this plan: the rank correlation of the order of
+        regions with that of their layers.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "features.nc"
+        features.extract(model, stimuli, path)
+        layers = {layer: ridge.compress(features.blocks(path, layer)) for layer in rois.values()}
+    train = folds.half_splits(stimuli["stimulus"], seed=seed, groups=stimuli.get("group"))
+    profiles = {roi: directions(layers[layer], train) for roi, layer in rois.items()}
+    responses = brain(profiles, stimuli["stimulus"], design=design, rng=np.random.default_rng(seed))
+    reachable = xr.zeros_like(responses["true_share"])
+    for roi, layer in rois.items():
+        here = (responses["roi"] == roi).values
+        reachable[here] = attainable(layers[layer], responses["signal"].values[:, here], train)
+    depth = [model.layers.index(layer) for layer in rois.values()]
+    return responses.assign(
+        train=(("split", "stimulus"), train),
+        true_layer=("voxel", [rois[roi] for roi in responses["roi"].values]),
+        attainable_r2=("voxel", reachable.values, {"long_name": "squared correlation without noise"}),
+        split=np.arange(len(train)),
+    ).assign_attrs(
+        planted=1,
+        true_model=model.name,
+        true_layers=", ".join(f"{roi} {layer}" for roi, layer in rois.items()),
+        true_bh=float(stats.spearmanr(range(len(depth)), depth).statistic),
+    )
+
+
+def _standard(columns):
+    """Mean 0 and standard deviation 1 over stimuli."""
+    return (columns - columns.mean(axis=0)) / columns.std(axis=0)
+
+
+def _error_and_variance(X, train):
+    """Quadratic forms of a profile: squared error of its prediction, and its variance, per test stimulus."""
+    n_stimuli = len(X)
+    error, variance = np.zeros((2, n_stimuli, n_stimuli))
+    for split in (*train, *~train):  # each half predicts the other: every stimulus is predicted at some time
+        centred = X - X[split].mean(axis=0)
+        gram = centred[split] @ centred[split].T
+        gram[np.diag_indices_from(gram)] += PENALTY * np.trace(gram) / len(gram)
+        weights = linalg.solve(gram, centred[split] @ centred[~split].T, assume_a="pos").T
+        residual = np.zeros(((~split).sum(), n_stimuli))
+        residual[:, ~split] = np.eye(len(residual))
+        deviation = residual - residual.mean(axis=0)
+        residual[:, split] = weights.mean(axis=1, keepdims=True) - weights - 1 / split.sum()
+        error += residual.T @ residual / len(residual)
+        variance += deviation.T @ deviation / len(residual)
+    return error, variance
+
+
+def recovery(scores, truth):
+    """What an encoding analysis found in each planted voxel, beside what was planted.
+
+    Parameters
+    ----------
+    scores : xarray.Dataset
+        `r2`, `r2_corrected`, `reliability_voxel`, `reliability_prediction` (layer, split, voxel) of the model
+        that was planted.
+    truth : xarray.Dataset
+        See `target`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per voxel: subject, roi, true_layer, true_share, true_explainable, attainable_r2; `layer`, the
+        one of largest median corrected r² over splits; `r2` and `ceiling` (product of the two reliabilities)
+        in the true layer, means over splits, so that Σ r2 / Σ ceiling over voxels is a corrected r² that no
+        small denominator dominates; `repeat_r`, median correlation between repeats.
+
+    Raises
+    ------
+    ValueError
+        If voxels differ, or scores lack a true layer.
+    """
+    if scores["voxel"].values.tolist() != truth["voxel"].values.tolist():
+        raise ValueError("scores and truth are of different voxels, or in different order")
+    missing = sorted(set(truth["true_layer"].values) - set(scores["layer"].values))
+    if missing:
+        raise ValueError(f"scores lack the planted layers {missing}: they are of another model")
+    preferred = layers.preferred_layer(scores["r2_corrected"])["position"].values.astype(int) - 1
+    here = scores.sel(layer=truth["true_layer"])
+    ceiling = (here["reliability_voxel"] * here["reliability_prediction"]).mean("split")
+    columns = ["true_layer", "true_share", "true_explainable", "attainable_r2"]
+    table = truth[columns].to_dataframe().reset_index()[["voxel", "subject", "roi", *columns]]
+    return table.assign(
+        layer=scores["layer"].values[preferred],
+        r2=here["r2"].mean("split").values,
+        ceiling=ceiling.values,
+        repeat_r=reliability.single_repeat_reliability(truth["response"].values),
+    )

@@ -1,0 +1,162 @@
+"""One look for all figures: axes-level plots of tidy tables, and the files that a figure becomes."""
+
+import numpy as np
+import seaborn as sns
+from matplotlib import colors
+from matplotlib.patches import Rectangle
+
+from lib import plugins
+from lib.artefacts import atomic, save_table
+
+STYLE = {
+    "figure.dpi": 110,
+    "savefig.dpi": 200,
+    "savefig.bbox": "tight",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+    "pdf.fonttype": 42,
+}
+NUMBERS = ["name", "value", "low", "high", "n", "unit", "what"]
+
+
+def label(model):
+    """Name of a model in figures, its control in brackets."""
+    stem, control = plugins.split_control(model)
+    return plugins.constants(plugins.path("model", stem))["LABEL"] + (f"\n({control})" if control else "")
+
+
+def colour(model):
+    """Colour of a model in figures, as RGB; its controls are paler."""
+    stem, control = plugins.split_control(model)
+    full = np.array(colors.to_rgb(plugins.constants(plugins.path("model", stem))["COLOUR"]))
+    paleness = {"": 0, "permuted": 0.45, "random": 0.7}[control]
+    return tuple(full + (1 - full) * paleness)
+
+
+def score_bars(table, ax, *, ylabel):
+    """A bar per model, with its interval.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        model, value, low, high (NaN: no interval is drawn), one row per model, in order.
+    ax : matplotlib.axes.Axes
+    ylabel : str
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    error = np.abs(table[["low", "high"]].to_numpy().T - table["value"].to_numpy())
+    places = np.arange(len(table))
+    ax.bar(
+        places, table["value"], yerr=error, color=[colour(m) for m in table["model"]], width=0.7, capsize=2
+    )
+    ax.set_xticks(places, [label(m) for m in table["model"]], rotation=90)
+    ax.set(ylabel=ylabel, ylim=(0, 1))
+    return ax
+
+
+def published_line(ax, *, value, text):
+    """A dashed line at a published value, with what it is."""
+    ax.axhline(value, color="black", linestyle="--", linewidth=1, label=text)
+    return ax
+
+
+def assignment(table, ax, *, layers):
+    """How often voxels of each region were given to each layer; the planted layer is framed.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        roi, true_layer, layer, share (of the region's voxels).
+    ax : matplotlib.axes.Axes
+    layers : list of str
+        All layers, in the model's order.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    shares = table.pivot_table(index="roi", columns="layer", values="share", sort=False)
+    shares = shares.reindex(columns=layers).fillna(0)
+    text = shares.map(lambda s: f"{s:.2f}".lstrip("0") if s > 0 else "")
+    sns.heatmap(shares, ax=ax, vmin=0, vmax=1, cmap="Greys", annot=text, fmt="", cbar=False, linewidths=0.5)
+    for roi, true in table.groupby("roi", sort=False)["true_layer"].first().items():
+        corner = layers.index(true), shares.index.get_loc(roi)
+        ax.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor="crimson", linewidth=2))
+    ax.set(xlabel="layer found", ylabel="planted region")
+    return ax
+
+
+def recovered(table, ax, *, hue, title):
+    """Recovered against planted value, each with its interval, and the line where they agree.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        planted, value, low, high, and the column that is told apart by colour.
+    ax : matplotlib.axes.Axes
+    hue : str
+        Name of that column.
+    title : str
+        Of the legend.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    shades = sns.color_palette("viridis", table[hue].nunique())
+    for shade, (level, part) in zip(shades, table.groupby(hue), strict=True):
+        error = np.abs(part[["low", "high"]].to_numpy().T - part["value"].to_numpy())
+        ax.errorbar(part["planted"], part["value"], yerr=error, fmt="o", color=shade, label=level, capsize=2)
+    ax.axline((0, 0), slope=1, color="grey", linewidth=0.8, zorder=0)
+    ax.legend(title=title)
+    return ax
+
+
+def save_figure(figure, table, path):
+    """Write a figure as PDF and PNG, and the table it shows as CSV, all of one name.
+
+    The same figure gives the same bytes, so that a changed file is a changed figure.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    table : pandas.DataFrame
+    path : pathlib.Path
+        Without ending.
+    """
+    with atomic(path.with_name(path.name + ".pdf")) as part:
+        figure.savefig(part, metadata={"CreationDate": None})
+    with atomic(path.with_name(path.name + ".png")) as part:
+        figure.savefig(part)
+    save_table(table, path.with_name(path.name + ".csv"))
+
+
+def save_numbers(table, path):
+    """Write the numbers worth quoting, sorted by name.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        name (`<step>/<target>/<model>/<quantity>[/<part>]`, lower case), value, low, high (NaN: `what` says
+        why there is no interval), n (of units), unit (what was resampled), what.
+    path : pathlib.Path
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, or a name occurs twice or has capitals.
+    """
+    missing = [column for column in NUMBERS if column not in table]
+    if missing:
+        raise ValueError(f"the table of numbers lacks the columns {missing}")
+    bad = table["name"][table["name"].duplicated() | (table["name"] != table["name"].str.lower())]
+    if len(bad):
+        raise ValueError(f"names of numbers must be unique and lower case, not so: {bad.iloc[:3].tolist()}")
+    save_table(table[NUMBERS].sort_values("name"), path)
