@@ -75,6 +75,27 @@ def encode(features, responses, *, alphas=ridge.ALPHAS, published=None, device=N
     return _labelled(splits, responses, n_repeats)
 
 
+def pooled_r2(scores):
+    """Explained variance of a group of voxels as a share of what could be explained: a ratio of means.
+
+    Mean r² over voxels, divided by the mean product of reliabilities. The mean of the voxels' own ratios is
+    biased upwards where reliabilities are low and vary by chance; this is not.
+
+    Parameters
+    ----------
+    scores : xarray.Dataset
+        What `encode` returned, or the voxels of one subject or region of it.
+
+    Returns
+    -------
+    xarray.DataArray (split)
+        At least 0, not clipped; voxels whose `r2_corrected` is NaN drop out, NaN where none is left.
+    """
+    ceiling = scores["reliability_voxel"] * scores["reliability_prediction"]
+    counted = scores["r2_corrected"].notnull()
+    return scores["r2"].where(counted).mean("voxel") / ceiling.where(counted).mean("voxel")
+
+
 def blocks(layer):
     """Pieces of a layer, some tens of megabytes each, in the order of its units.
 
