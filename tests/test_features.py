@@ -121,6 +121,17 @@ def test_blocks_join_by_identifier_in_the_order_asked_for(tmp_path, path):
     np.testing.assert_array_equal(chosen, whole[[4, 1, 4]])
 
 
+def test_layer_on_disk_is_the_stored_layer(tmp_path, path):
+    table = toy.pictures(tmp_path, 6)
+    features.extract(toy.vision(), table, path)
+    stored = features.layer(path, "second")
+    assert stored.dims == ("stimulus", "unit")
+    assert stored["stimulus"].to_numpy().tolist() == table["stimulus"].tolist()
+    np.testing.assert_array_equal(stored[:, 5:50], _whole(path, "second")[:, 5:50])
+    with pytest.raises(ValueError, match="did you mean second"):
+        features.layer(path, "secnd")
+
+
 def test_missing_stimuli_and_layers_are_named(tmp_path, path):
     features.extract(toy.vision(), toy.pictures(tmp_path, 3), path)
     with pytest.raises(ValueError, match=r"2 stimuli have no features, first \['q1', 'q2'\]"):
