@@ -117,30 +117,46 @@ class HalfCosineBank:
         ValueError
             If `high_hz` is above half the rate, or the signal is too short to resolve every filter.
         """
+        channel, frequency_bin, amplitude = self.entries(n_samples, rate_hz)
+        responses = np.zeros((self.n_channels, n_samples // 2 + 1))
+        responses[channel, frequency_bin] = amplitude
+        return responses
+
+    def entries(self, n_samples, rate_hz):
+        """Channel, frequency bin and amplitude where `responses` are not 0: about one entry in 25."""
         if self.high_hz > rate_hz / 2:
             raise ValueError(
                 f"high_hz={self.high_hz:g} is above half the sampling rate of {rate_hz:g} Hz; "
                 f"give a bank with high_hz <= {rate_hz / 2:g}"
             )
-        s = self.sample_factor
         erb = erb_number(np.arange(n_samples // 2 + 1) * (rate_hz / n_samples))
-        centre = erb_number(self.low_hz) + self.step * np.arange(1, self.n_channels - 2 * s + 1)[:, None]
-        distance = (erb - centre) / (s * self.step)
-        band = np.where(np.abs(distance) < 1, np.cos(np.pi / 2 * distance), 0.0)
-        rest = np.sqrt(1 - band**2)
-        low = np.where(distance[:s] < 0, rest[:s], 0.0)
-        high = np.where(distance[-s:] > 0, rest[-s:], 0.0)
-        responses = np.concatenate([low, band, high]) / np.sqrt(s)
-        self._require_resolved(responses, n_samples)
-        return responses
+        rows = []
+        for channel in range(self.n_channels):
+            response = self._response(channel, erb)
+            bins = np.flatnonzero(response)
+            self._require_resolved(channel, bins, n_samples)
+            rows.append((np.full(len(bins), channel), bins, response[bins]))
+        return tuple(np.concatenate(part) for part in zip(*rows, strict=True))
 
-    def _require_resolved(self, responses, n_samples):
+    def _response(self, channel, erb):
+        """Amplitude of one filter at positions on the ERB scale."""
+        s, from_top = self.sample_factor, self.n_channels - 1 - channel
+        # An end filter completes the band-pass filter s channels further in.
+        source = channel + s * ((channel < s) - (from_top < s))
+        centre = erb_number(self.low_hz) + (source - s + 1) * self.step
+        distance = (erb - centre) / (s * self.step)
+        response = np.where(np.abs(distance) < 1, np.cos(np.pi / 2 * distance), 0.0)
+        if source != channel:
+            beyond = distance < 0 if channel < s else distance > 0
+            response = np.where(beyond, np.sqrt(1 - response**2), 0.0)
+        return response / np.sqrt(s)
+
+    def _require_resolved(self, channel, bins, n_samples):
         """Raise if a filter falls between two bins: its channel would be silent whatever the sound."""
-        empty = np.flatnonzero(~responses[: -self.sample_factor].any(axis=1))
-        if len(empty):
+        if not len(bins):
             raise ValueError(
-                f"{n_samples} samples are too few to resolve {len(empty)} filters, the first at "
-                f"{self.centres()[empty[0]]:.0f} Hz; give a longer sound or a bank with fewer filters"
+                f"{n_samples} samples are too few to resolve the filter at {self.centres()[channel]:.0f} Hz; "
+                "give a longer sound or a bank with fewer filters"
             )
 
 
@@ -291,12 +307,10 @@ class Cochleagram(nn.Module):
                 f"{n_samples} samples are shorter than the envelope's filter of {self.envelope.kernel_size}; "
                 "give a longer sound or a smaller kernel_size"
             )
-        responses = self.bank.responses(n_samples, rate_hz)
-        channel, frequency_bin = np.nonzero(responses)
-        # Only about one entry in 25 is not zero, so entries are kept by channel and bin.
-        self._counts = np.bincount(channel, minlength=len(responses))
+        channel, frequency_bin, amplitude = self.bank.entries(n_samples, rate_hz)
+        self._counts = np.bincount(channel, minlength=self.bank.n_channels)
         self.register_buffer("_bin", torch.from_numpy(frequency_bin), persistent=False)
-        self.register_buffer("_weight", torch.from_numpy(responses[channel, frequency_bin]), persistent=False)
+        self.register_buffer("_weight", torch.from_numpy(amplitude), persistent=False)
 
     @property
     def shape(self):

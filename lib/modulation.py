@@ -142,8 +142,8 @@ class ModulationFilters(nn.Module):
     -----
     The published filters act by the real part of a full two-dimensional inverse transform. Here the same
     numbers come from half as many frequencies and one inverse transform over channels per scale and
-    direction, which all rates share: the real part keeps the conjugate-symmetric part of a filter, and as
-    spectral response and direction are symmetric it is enough to take that of the temporal response.
+    direction, which all rates share: the filters are conjugate-symmetric up to the real part taken at the
+    lines at 0 and Nyquist, which the inverse transform to real numbers takes as well.
 
     References
     ----------
@@ -170,11 +170,11 @@ class ModulationFilters(nn.Module):
         self.register_buffer("_masks", torch.from_numpy(masks), persistent=False)
 
     def _half_plane_rates(self):
-        """Conjugate-symmetric part of the temporal responses, from 0 to Nyquist."""
+        """Temporal responses from 0 to Nyquist, one row each."""
         rule = {"frame_rate_hz": self.sampling[0], "padding": self.FRAME_PADDING}
         top = self.rates_hz[-1]
         full = [temporal_response(r, self.n_frames, **rule, highest=r == top) for r in self.rates_hz]
-        return np.fft.rfft(np.fft.ifft(full).real)
+        return np.stack(full)[:, : self._padded[1] // 2 + 1]
 
     def _scale_responses(self):
         """Spectral responses, one row each."""

@@ -283,7 +283,7 @@ def test_cochleagram_equals_the_original_on_real_sounds(published, oracle, sound
     original = oracle[f"{sound}/cochleagram"].astype(float)
     error = np.abs(ours - original)
     # The original is single precision. Where a sampled envelope passes through zero, the power law's slope of
-    # up to 1e5 shows its rounding: there one step of float32 at the largest envelope, times slope, is allowed.
+    # up to 1e5 shows its rounding: there one float32 step at the largest envelope, times slope, is allowed.
     rounding = np.finfo(np.float32).eps * original.max() ** (1 / 0.3)
     slope = 0.3 * np.minimum(ours, original) ** ((0.3 - 1) / 0.3)
     assert (error <= np.maximum(1e-5 * original.max(), slope * rounding)).all()
