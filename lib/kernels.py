@@ -3,7 +3,6 @@
 import contextlib
 import traceback
 
-import papermill
 import psutil
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpecManager
@@ -37,6 +36,8 @@ def execute(notebook, output, parameters):
     nbclient.exceptions.DeadKernelError
         If the kernel is killed.
     """
+    import papermill  # takes longer to import than it takes to find everything fresh
+
     papermill.execute_notebook(
         notebook,
         output,
@@ -63,7 +64,7 @@ def last_line(error):
     str
         One line.
     """
-    if isinstance(error, papermill.PapermillExecutionError):
+    if hasattr(error, "ename"):
         return f"{error.ename}: {error.evalue}".splitlines()[0]
     return "".join(traceback.format_exception_only(error)).strip().splitlines()[0]
 

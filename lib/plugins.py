@@ -97,7 +97,7 @@ def constants(file):
         Upper-case names and their values; names bound to anything but a literal are left out.
     """
     found = {}
-    for node in ast.parse(Path(file).read_text(encoding="utf-8")).body:
+    for node in ast.parse(Path(file).read_text(encoding="utf-8"), filename=str(file)).body:
         if (
             isinstance(node, ast.Assign)
             and isinstance(node.targets[0], ast.Name)

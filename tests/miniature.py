@@ -128,8 +128,8 @@ class Compendium:
             "start_new_session": True,
             "text": True,
         } | options
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        return subprocess.Popen([sys.executable, file, *arguments], **pipes, **options)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} | options
+        return subprocess.Popen([sys.executable, file, *arguments], **pipes)
 
     def environment(self):
         return os.environ | {"COMPENDIUM_HOME": str(self.home), "OMP_NUM_THREADS": "1"}

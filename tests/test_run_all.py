@@ -1,0 +1,460 @@
+"""The runner under stress, on a miniature compendium."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from miniature import build
+
+MODELS, TARGETS = ("a", "b", "c"), ("noise", "sine")
+DOWNLOADS = {f"download/{t}" for t in TARGETS}
+EXTRACTS = {f"extract/{m}/{t}" for m in MODELS for t in TARGETS}
+ENCODES = {f"encode/{m}/{t}" for m in MODELS for t in TARGETS}
+ALL = DOWNLOADS | EXTRACTS | ENCODES | {"figures"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A compendium that has run once: 3 models × 2 targets, 4 steps."""
+    made = build(tmp_path_factory.mktemp("finished"))
+    made.said = made.run("--jobs", "2")
+    return made
+
+
+@pytest.fixture
+def compendium(finished, tmp_path):
+    """A copy of the finished one, to spoil."""
+    return finished.copy(tmp_path)
+
+
+@pytest.fixture
+def empty(tmp_path):
+    return build(tmp_path)
+
+
+def lines(said, status):
+    """Jobs said to have a status, as in `written`, with the reasons."""
+    found = {}
+    for line in said.replace("\r", "\n").splitlines():
+        words = line.split(" (")[0].removeprefix(status).split()
+        if (
+            line.startswith(f"{status} ")
+            and words
+            and words[0][:2].isdecimal()
+            and not line.startswith("failed 0 ")
+        ):
+            found["/".join([words[0][3:], *words[1:]])] = line.partition(" (")[2].rstrip(")")
+    return found
+
+
+def rewritten(compendium, before):
+    return {name for name, when in compendium.written().items() if before.get(name) != when}
+
+
+def refusals(compendium, *requests):
+    """What main says on standard error to requests that make no sense; each must exit with status 2."""
+    code = """
+import contextlib, io, json, sys
+import run_all
+said = []
+for request in json.loads(sys.argv[1]):
+    with contextlib.redirect_stderr(io.StringIO()) as text:
+        try:
+            status = run_all.main(request)
+        except SystemExit as error:
+            status = error.code
+    said.append((status, text.getvalue().splitlines()[-1]))
+print(json.dumps(said))
+"""
+    command = [sys.executable, "-c", code, json.dumps(requests)]
+    done = subprocess.run(
+        command, cwd=compendium.root, env=compendium.environment(), check=True, capture_output=True, text=True
+    )
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert [status for status, _ in said] == [2] * len(requests), said
+    return [text for _, text in said]
+
+
+def wait_for(condition, seconds=30):
+    """First true value of a condition."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("waited in vain")
+
+
+def gone(pid):
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_first_run_makes_every_result(finished):
+    assert set(finished.written()) == ALL
+    assert set(lines(finished.said, "ran")) == ALL
+    assert "15 ran, 0 fresh" in finished.said
+    features = json.loads((finished.folder("extract", "c", "noise") / "features.json").read_text())
+    assert features == [21.0, 24.0, 27.0, 30.0]  # weight 3 × (offset 7 + 0 … 3)
+    drawn = (finished.folder("figures") / "lines.csv").read_text().splitlines()
+    assert drawn == [f"{m} {t}" for m in MODELS for t in TARGETS]
+
+
+def test_nothing_but_the_runner_speaks(finished):
+    said = finished.said.replace("\r", "\n").splitlines()
+    foreign = [s for s in said if s.strip() and not s.startswith(("ran ", "15 ")) and "job" not in s]
+    assert foreign == []
+
+
+def test_bar_names_the_job(finished):
+    assert "/15 [" in finished.said
+    assert "08_figures]" in finished.said
+
+
+def test_record_says_what_made_the_result(finished):
+    record = json.loads((finished.folder("encode", "a", "sine") / "run.json").read_text())
+    assert record["parameters"] == {"model": "a", "target": "sine"}
+    assert set(record["inputs"]) == {"data/download/sine", "data/extract/a/sine"}
+    assert set(record["outputs"]) == {"scores.json", "predictions.bin"}
+    assert {"lib/ridge.py", "lib/models/a.py", "lib/datasets/sine.offset.csv"} <= set(record["code"])
+    assert "lib/models/b.py" not in record["code"]
+    assert record["seconds"] > 0
+    assert {"versions", "device", "commit", "clean", "start"} <= set(record)
+    assert record["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
+    figures = json.loads((finished.folder("figures") / "run.json").read_text())
+    assert set(figures["inputs"]) == {f"data/{name}" for name in DOWNLOADS | ENCODES}
+    assert {f"lib/models/{m}.py" for m in MODELS} <= set(figures["code"])
+
+
+def test_second_run_is_fresh_and_quick(compendium):
+    before = compendium.written()
+    start = time.monotonic()
+    imports = subprocess.run([sys.executable, "-c", "import run_all"], cwd=compendium.root, check=True)
+    middle = time.monotonic()
+    said = compendium.run()
+    assert imports.returncode == 0
+    assert "0 ran, 15 fresh" in said
+    assert compendium.written() == before
+    assert (time.monotonic() - middle) - (middle - start) < 5
+
+
+def test_comments_docstrings_and_layout_do_not_count(compendium):
+    compendium.edit("lib/ridge.py", "# why", "# why not")
+    compendium.edit("lib/ridge.py", "Small fit.", "Fit, explained at length.")
+    compendium.edit(
+        "lib/ridge.py", "[slope * value for value in x]", "[\n        (slope * value)   for value in x\n    ]"
+    )
+    compendium.edit("notebooks/03_encode.ipynb", "# Small", "# Small, with more prose")
+    assert "0 of 15 jobs to run" in compendium.run("--dry-run")
+
+
+def test_code_edit_reruns_its_readers_only(compendium):
+    before = compendium.written()
+    compendium.edit("lib/ridge.py", "slope=2.0", "slope=4.0")
+    said = compendium.run("--jobs", "2")
+    assert rewritten(compendium, before) == ENCODES | {"figures"}
+    assert "s by earlier runs" in said
+    assert lines(said, "ran")["encode/a/sine"] == "lib/ridge.py changed"
+    assert "data/encode/a/sine: scores.json changed" in lines(said, "ran")["figures"]
+    assert json.loads((compendium.folder("encode", "a", "sine") / "scores.json").read_text())[0] == 2.0
+
+
+def test_added_model_runs_alone(compendium):
+    before = compendium.written()
+    compendium.model("d", weight="5.0")
+    said = compendium.run("--jobs", "2")
+    assert rewritten(compendium, before) == {f"{s}/d/{t}" for s in ("extract", "encode") for t in TARGETS} | {
+        "figures"
+    }
+    assert "data/encode/d/sine added" in said
+
+
+@pytest.mark.parametrize("how", ["tampered", "missing", "record unreadable"])
+def test_spoilt_result_is_redone_and_what_reads_it_stays_fresh(compendium, how):
+    before = compendium.written()
+    file = compendium.folder("extract", "b", "sine") / "features.json"
+    good = file.read_bytes()
+    if how == "tampered":
+        file.write_bytes(good[:-3])
+    elif how == "missing":
+        file.unlink()
+    else:
+        file.with_name("run.json").write_text("{", encoding="utf-8")
+    said = compendium.run()
+    why = {"tampered": "output features.json changed", "missing": "output features.json gone"}
+    assert lines(said, "ran") == {"extract/b/sine": why.get(how, "never finished")}
+    assert rewritten(compendium, before) == {"extract/b/sine"}
+    assert file.read_bytes() == good
+
+
+def test_kill_keeps_what_finished_and_leaves_no_kernel(empty):
+    asked = ("download", "extract", "--target", "sine", "--jobs", "2")
+    process = empty.start(*asked, "--set", "pause_s=60.0")
+    marks = [empty.folder("extract", m, "sine") / ".kernel" for m in ("a", "b")]
+    pids = [int(wait_for(lambda m=m: m.exists() and m.read_text())) for m in marks]
+    process.kill()
+    process.communicate()
+    for pid in pids:
+        wait_for(lambda p=pid: gone(p))
+    assert set(empty.written()) == {"download/sine"}
+    before = empty.written()
+    assert list(marks[0].parent.glob(".*.part.*"))
+    empty.run(*asked)
+    assert rewritten(empty, before) == {f"extract/{m}/sine" for m in MODELS}
+    assert not list(empty.home.rglob("*.part.*"))
+
+
+def test_interrupt_ends_kernels(empty):
+    process = empty.start("download", "extract", "--target", "sine", "--model", "a", "--set", "pause_s=60.0")
+    mark = empty.folder("extract", "a", "sine") / ".kernel"
+    pid = int(wait_for(lambda: mark.exists() and mark.read_text()))
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert gone(pid)
+    assert set(empty.written()) == {"download/sine"}
+
+
+def test_failure_holds_back_only_what_reads_it(compendium):
+    before = compendium.written()
+    compendium.edit("lib/models/b.py", "return 2.0", 'raise ValueError("no weights\\nhere")')
+    compendium.edit("lib/models/c.py", "return 3.0", "return 4.0")
+    said = compendium.run("--target", "sine", status=1)
+    assert rewritten(compendium, before) == {"extract/c/sine", "encode/c/sine"}
+    assert "encode/b/sine" in lines(said, "held back")
+    assert "figures" in lines(said, "held back")
+    summary = said[said.rindex("failed 02_extract b sine") :]
+    assert "ValueError: no weights" in summary.splitlines()[0]
+    executed = compendium.folder("extract", "b", "sine") / "run.ipynb"
+    assert str(executed) in summary
+    assert "Traceback (most recent call last)" in executed.read_text(encoding="utf-8")
+    assert not executed.with_name("run.json").exists()
+
+
+def test_plugin_that_is_not_python_is_named(compendium):
+    compendium.edit("lib/models/b.py", "def weight():", "def weight(:")
+    (said,) = refusals(compendium, [])
+    assert "b.py" in said
+
+
+def test_undeclared_parameter_is_refused(compendium):
+    compendium.edit("notebooks/02_extract.ipynb", "scale = 1.0", "scales = 1.0")
+    said = refusals(compendium, ["--set", "scale=2.0"])
+    compendium.edit("notebooks/02_extract.ipynb", 'model = \\"a\\"', 'modle = \\"a\\"')
+    said += refusals(compendium, [])
+    assert "'scale'" in said[0]
+    assert "did you mean scales" in said[0]
+    assert "parameter of 02_extract 'model'; did you mean modle" in said[1]
+    assert set(compendium.written()) == ALL
+
+
+def test_requests_that_make_no_sense_are_refused(compendium):
+    compendium.model("seen", modality="vision", controls='("permuted",)')
+    said = refusals(
+        compendium,
+        ["--model", "sene"],
+        ["--model", "seen.permutd"],
+        ["--target", "noize"],
+        ["extrat"],
+        ["--model", "a", "--target", "real"],
+        ["--model", "seen"],
+        ["--set", "model=b"],
+        ["--set", "pause_s=long"],
+        ["--set", "n_values=2.5"],
+        ["download", "--set", "scale=2.0"],
+        ["--jobs", "0"],
+    )
+    for text, part in zip(
+        said,
+        [
+            "unknown model 'sene'; did you mean seen",
+            "did you mean seen.permuted",
+            "unknown target 'noize'; did you mean noise",
+            "unknown step 'extrat'; did you mean extract",
+            "a (audio), real (vision)",
+            "seen (vision), noise (audio), sine (audio)",
+            "--model",
+            "parameter pause_s of notebooks/02_extract.ipynb is of type float (0.0), not str ('long')",
+            "is of type int (4), not float (2.5)",
+            "unknown parameter of the chosen steps 'scale'",
+            "at least 1",
+        ],
+        strict=True,
+    ):
+        assert part in text
+
+
+def test_models_meet_targets_of_their_modality(compendium):
+    compendium.model("seen", modality="vision", controls='("permuted", "random")')
+    assert "real" not in compendium.run("--dry-run")
+    said = compendium.run("--dry-run", "--target", "all")
+    new = {f"{s}/{m}/real" for s in ("extract", "encode") for m in ("seen", "seen.permuted", "seen.random")}
+    assert set(lines(said, "stale")) - {"figures"} == new | {"download/real"}
+    said = compendium.run("--dry-run", "--target", "all", "--model", "seen.random")
+    assert set(lines(said, "stale")) - {"figures"} == {
+        "download/real",
+        "extract/seen.random/real",
+        "encode/seen.random/real",
+    }
+
+
+def test_layers_can_be_swept(finished):
+    code = """
+import run_all
+from lib import plugins
+run_all.STEPS["07_metamers"] = (("model", "target", "layer"), ("01_download",))
+run_all.STEPS["09_tests"] = (("model", "target"), ("07_metamers",))
+jobs = run_all.graph({kind: plugins.catalogue(kind) for kind in plugins.FOLDERS})
+swept = [job for job in jobs if job.step == "07_metamers"]
+assert len(swept) == 12, swept
+assert swept[0].folder.parts[-4:] == ("metamers", "a", "noise", "first")
+(job,) = [j for j in jobs if j.step == "09_tests" and j.swept == (("model", "b"), ("target", "sine"))]
+assert [str(need) for need in jobs[job]] == ["07_metamers b sine first", "07_metamers b sine second"]
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=finished.root, env=finished.environment(), check=True)
+
+
+def test_dry_run_executes_nothing(compendium):
+    before = compendium.written()
+    compendium.edit("lib/models/c.py", "3.0", "3.5")
+    said = compendium.run("--dry-run")
+    assert compendium.written() == before
+    assert lines(said, "stale")["extract/c/sine"] == "lib/models/c.py changed"
+    assert {"extract/a/sine", "encode/b/noise"} <= set(lines(said, "fresh"))
+    assert "5 of 15 jobs to run; about" in said
+
+
+def test_list_shows_what_there_is(compendium):
+    compendium.model("seen", modality="vision", controls='("permuted",)')
+    rows = [line.split() for line in compendium.run("--list").splitlines()]
+    assert ["seen", "vision", "2", ".permuted", "Model", "seen"] in rows
+    assert ["sine", "audio", "voxel", "yes", "0.0", "yes", "CC0"] in rows
+    assert ["real", "vision", "voxel", "no", "0.0", "no", "CC0"] in rows
+    assert ["02_extract", "model", "target", "scale=1.0", "pause_s=0.0"] in rows
+
+
+def test_set_reaches_declaring_steps_and_is_recorded(compendium):
+    only = ("--model", "a", "--target", "sine")
+    before = compendium.written()
+    said = compendium.run("extract", *only, "--set", "scale=2")
+    assert rewritten(compendium, before) == {"extract/a/sine"}
+    assert lines(said, "ran") == {"extract/a/sine": "parameter scale default → 2.0"}
+    record = json.loads((compendium.folder("extract", "a", "sine") / "run.json").read_text())
+    assert record["parameters"] == {"model": "a", "target": "sine", "scale": 2.0}
+    # What is only read is judged with the parameters it was made with.
+    assert set(lines(compendium.run("encode", *only, "--dry-run"), "stale")) == {"encode/a/sine"}
+    assert "extract/a/sine" in lines(compendium.run("extract", *only, "--dry-run"), "stale")
+    assert "0 of" in compendium.run(
+        "extract", *only, "--set", "scale=2.0", "--set", "pause_s=0.0", "--dry-run"
+    )
+
+
+def test_figures_are_left_alone_while_another_result_is_stale(compendium):
+    before = compendium.written()
+    compendium.edit("lib/ridge.py", "slope=2.0", "slope=4.0")
+    said = compendium.run("--model", "a", "--target", "sine")
+    assert rewritten(compendium, before) == {"encode/a/sine"}
+    assert "reads 03_encode a noise: left" in lines(said, "left")["figures"]
+    assert lines(said, "left")["encode/b/sine"] == "lib/ridge.py changed"
+
+
+def test_step_without_its_input_is_an_error(empty):
+    said = empty.run("encode", "--target", "sine", "--model", "a", status=1)
+    assert "reads 02_extract a sine: left" in lines(said, "left")["encode/a/sine"]
+
+
+def test_results_of_removed_plugins_are_ignored(compendium):
+    (compendium.root / "lib" / "models" / "c.py").unlink()
+    said = compendium.run()
+    assert lines(said, "ran").keys() == {"figures"}
+    assert "data/encode/c/sine gone" in lines(said, "ran")["figures"]
+    drawn = (compendium.folder("figures") / "lines.csv").read_text().splitlines()
+    assert drawn == [f"{m} {t}" for m in ("a", "b") for t in TARGETS]
+
+
+def test_files_put_by_hand_survive_and_old_outputs_do_not(compendium):
+    folder = compendium.folder("encode", "a", "sine")
+    (folder / "notes.txt").write_text("mine", encoding="utf-8")
+    assert "0 of 15" in compendium.run("--dry-run")
+    compendium.edit("notebooks/03_encode.ipynb", "predictions.bin", "guesses.bin")
+    compendium.run("encode", "--model", "a", "--target", "sine")
+    assert (folder / "notes.txt").read_text(encoding="utf-8") == "mine"
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    assert names == {"notes.txt", "guesses.bin", "scores.json", "run.ipynb", "run.json"}
+    assert set(json.loads((folder / "run.json").read_text())["outputs"]) == {"guesses.bin", "scores.json"}
+
+
+def test_data_file_beside_a_plugin_counts(compendium):
+    compendium.target("noise", offset="8.0")
+    said = compendium.run("--dry-run")
+    assert lines(said, "stale")["download/noise"] == "lib/datasets/noise.offset.csv changed"
+    assert set(lines(said, "fresh")) == {n for n in ALL if n.endswith("sine")}
+
+
+def test_two_runs_at_once_share_the_work(empty):
+    asked = ("download", "extract", "--target", "sine", "--model", "a", "--set", "pause_s=1.0")
+    both = [empty.start(*asked), empty.start(*asked)]
+    said = [process.communicate(timeout=60)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    ran = [name for text in said for name in lines(text, "ran")]
+    assert sorted(ran) == ["download/sine", "extract/a/sine"]
+    assert "0 of 2 jobs" in empty.run(*asked)
+
+
+def test_full_disk_leaves_no_record_and_no_torn_file(compendium):
+    # A limit on the size of a file makes the write itself fail, in the kernel, as a full disk does.
+    compendium.edit("notebooks/03_encode.ipynb", "bytes(n_bytes)", "bytes(n_bytes if model == 'a' else 2)")
+    asked = ("encode", "--target", "sine", "--set", "n_bytes=4000000", "--jobs", "2")
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+
+    said = compendium.run(*asked, status=1, preexec_fn=limit)
+    assert lines(said, "ran").keys() == {"encode/b/sine", "encode/c/sine"}
+    assert "failed 03_encode a sine: OSError" in said
+    folder = compendium.folder("encode", "a", "sine")
+    assert {path.name for path in folder.iterdir()} == {".lock", "run.ipynb"}
+    assert lines(compendium.run(*asked), "ran") == {"encode/a/sine": "never finished"}
+    assert (folder / "predictions.bin").stat().st_size == 4_000_000
+
+
+CLUSTER = """
+from distributed import LocalCluster
+
+if __name__ == "__main__":
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+        print(cluster.scheduler_address, flush=True)
+        input()
+"""
+
+
+def test_cluster_of_worker_processes_runs_the_same_jobs(empty):
+    (empty.root / "cluster.py").write_text(CLUSTER, encoding="utf-8")
+    process = empty.start(file="cluster.py", stderr=subprocess.DEVNULL)
+    try:
+        address = process.stdout.readline().strip()
+        asked = ("--target", "sine", "--model", "a", "--model", "b", "--scheduler", address)
+        made = {
+            "download/sine",
+            "extract/a/sine",
+            "extract/b/sine",
+            "encode/a/sine",
+            "encode/b/sine",
+            "figures",
+        }
+        assert set(lines(empty.run(*asked), "ran")) == made
+        assert "0 ran, 6 fresh" in empty.run(*asked)
+        empty.edit("lib/models/a.py", "return 1.0", 'raise ValueError("no weights")')
+        assert "failed 02_extract a sine: ValueError: no weights" in empty.run(*asked, status=1)
+        elsewhere = os.environ | {"COMPENDIUM_HOME": str(empty.home / "elsewhere")}
+        said = empty.run(*asked, status=2, env=elsewhere)
+        assert "has repository and home" in said
+        assert "Traceback" not in said
+    finally:
+        process.communicate("\n", timeout=30)
