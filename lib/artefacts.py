@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import xarray as xr
 
 from lib import plugins
@@ -175,16 +176,17 @@ def sweep(folder):
     """
     for part in Path(folder).rglob(".*.part.*"):
         pid = part.name.split(".")[1]
-        if pid.isdecimal() and not _alive(int(pid)):
+        if pid.isdecimal() and not _writes(int(pid), part):
             part.unlink(missing_ok=True)
 
 
-def _alive(pid):
-    """Whether a process runs; one that belongs to somebody else does."""
+def _writes(pid, part):
+    """Whether a process that may have begun a file still runs."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        process = psutil.Process(pid)
+        reused = (
+            process.create_time() > part.stat().st_mtime + 60
+        )  # clocks of the two agree to a second or so
+        return process.status() != psutil.STATUS_ZOMBIE and not reused
+    except (psutil.NoSuchProcess, FileNotFoundError):
         return False
-    except PermissionError:
-        return True
-    return True

@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+import time
 
 import h5py
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import xarray as xr
 
@@ -99,14 +101,20 @@ def test_arithmetic_on_other_stimuli_is_an_error():
 
 
 def test_sweep_removes_what_the_dead_left_and_nothing_else(home):
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
+    dead, zombie = (subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE) for _ in range(2))
+    dead.communicate()
+    zombie.stdout.read()  # ended, but not waited for, as under an init that reaps nothing
+    while psutil.Process(zombie.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
     (home / "sub").mkdir()
-    stale = [home / f".{dead.pid}.part.a.nc", home / "sub" / f".{dead.pid}.part.b.csv"]
+    dead_parts = [home / f".{dead.pid}.part.a.nc", home / "sub" / f".{zombie.pid}.part.b.csv"]
+    stale = [*dead_parts, home / f".{os.getpid()}.part.c.nc"]
     kept = [home / f".{os.getpid()}.part.a.nc", home / ".mine.part.txt", home / "a.part.nc", home / ".lock"]
     for path in stale + kept:
         path.write_bytes(b"")
+    os.utime(stale[-1], (0, 0))  # older than the process that has its number now
     artefacts.sweep(home)
+    zombie.communicate()
     assert not any(path.exists() for path in stale)
     assert all(path.exists() for path in kept)
 
