@@ -78,8 +78,7 @@ def compress(blocks):
         block = np.asarray(block)
         rows = np.empty((0, len(block))) if rows is None else rows
         _check_block(block, rows.shape[1], n_units)
-        for start in range(0, block.shape[1], UNITS_PER_STEP):
-            rows = _append(rows, _centred(block[:, start : start + UNITS_PER_STEP]).T)
+        rows = _appended(rows, block)
         n_units += block.shape[1]
     if not n_units:
         raise ValueError("the layer has no units; at least one is needed")
@@ -136,12 +135,14 @@ def _fit(X, Y, train, alphas, device):
     U, s, V = _decompose(centred[train], np.finfo(float).eps * np.linalg.norm(X[train]))
     loo = _LeaveOneOut(U, s, alphas, device)
     U, s, test = (_on(array, device) for array in (U, s[:, None], centred[~train] @ V))
-    fit = _empty(Y)
+    fit = _empty(train, Y.shape[1])
     for voxels in _steps(Y.shape[1], device):
         offset, y = _centred_responses(Y[train, voxels])
         y = _on(y, device)
-        alpha, constant = loo.choose(y)
-        scores = s / (s**2 + _on(alpha, device)) * (U.T @ y) * _on(~constant, device)
+        scores = U.T @ y
+        alpha, constant = loo.choose(y, scores)
+        penalty = _on(np.where(constant, np.inf, alpha), device)
+        scores *= s / (s**2 + penalty)
         fit.predictions[~train, voxels] = _off(test @ scores) + offset
         fit.fitted[train, voxels] = _off(U @ (s * scores)) + offset
         fit.alpha[voxels] = np.where(np.isnan(offset), np.nan, alpha)
@@ -161,26 +162,24 @@ class _LeaveOneOut:
         share = 1 - 1 / n - (U**2).sum(axis=1)
         outside = np.where(share > 1e-12, share, 0) * (not self.full)
         leverage = outside + filters @ (U**2).T
-        self.operators = [_on(U * w / g[:, None], device) for w, g in zip(filters, leverage, strict=True)]
-        self.outside = [_on(((outside > 0) / g)[:, None], device) for g in leverage]
-        self.U = _on(U, device)
+        arrays = U, filters, leverage[:, :, None], (outside > 0)[:, None]
+        self.U, self.filters, self.leverage, self.outside = (_on(array, device) for array in arrays)
 
-    def errors(self, y):
-        """Mean squared leave-one-out error (penalty, voxel) of centred responses (stimulus, voxel)."""
-        scores = self.U.T @ y
-        rest = None if self.full else y - self.U @ scores
-        errors = np.empty((len(self.operators), y.shape[1]))
-        for row, operator, outside in zip(errors, self.operators, self.outside, strict=True):
-            residual = operator @ scores
+    def errors(self, y, scores):
+        """Mean squared leave-one-out error (penalty, voxel) of centred responses and their scores Uᵀy."""
+        rest = None if self.full else self.outside * (y - self.U @ scores)
+        errors = np.empty((len(self.alphas), y.shape[1]))
+        for row, w, g in zip(errors, self.filters, self.leverage, strict=True):
+            residual = (self.U * w / g) @ scores
             if rest is not None:
-                residual += outside * rest
+                residual += rest / g
             residual *= residual
             row[:] = _off(residual.sum(0)) / len(y)
         return errors
 
-    def choose(self, y):
+    def choose(self, y, scores):
         """Largest penalty of smallest error per voxel, and whether it does no more than predict the mean."""
-        n, errors, power = len(y), self.errors(y), _off((y * y).sum(0)) / len(y)
+        n, errors, power = len(y), self.errors(y, scores), _off((y * y).sum(0)) / len(y)
         best = errors.min(axis=0)
         # An error that is zero but for rounding is as good as any other such.
         tied = errors <= best * (1 + TIE) + power * (n * np.finfo(float).eps) ** 2
@@ -212,18 +211,21 @@ def _decompose(X, smallest):
 
 def _centred_responses(Y):
     """Means over stimuli and deviations from them: NaN where not all are finite, 0 where all are equal."""
-    Y = np.where(np.isfinite(Y).all(axis=0), Y, np.nan)
-    offset = Y.mean(axis=0)
-    return offset, np.where((Y[:1] == Y).all(axis=0), 0, Y - offset)
+    with np.errstate(invalid="ignore"):
+        offset = Y.mean(axis=0)
+    offset[~np.isfinite(offset)] = np.nan
+    centred = Y - offset
+    centred[:, (Y[:1] == Y).all(axis=0)] = 0
+    return offset, centred
 
 
-def _append(rows, more):
-    """Rows below each other, as a triangle of the same products once there are more rows than columns."""
-    rows = np.concatenate([rows, more])
-    if len(rows) <= rows.shape[1]:
-        return rows
+def _appended(rows, block):
+    """Rows with a block's centred units below them, as a triangle of the same products once that is smaller."""
     with _threads(rows.shape[1]):
-        return np.linalg.qr(rows, mode="r")
+        for start in range(0, block.shape[1], UNITS_PER_STEP):
+            rows = np.concatenate([rows, _centred(block[:, start : start + UNITS_PER_STEP]).T])
+            rows = rows if len(rows) <= rows.shape[1] else np.linalg.qr(rows, mode="r")
+    return rows
 
 
 def _threads(n_stimuli):
@@ -231,11 +233,12 @@ def _threads(n_stimuli):
     return threadpool_limits(1, "blas") if n_stimuli < STIMULI_WORTH_THREADS else contextlib.nullcontext()
 
 
-def _empty(Y):
-    """A fit of NaN, of the size of the responses."""
-    n_voxels = Y.shape[1]
-    rows = np.full(Y.shape, np.nan), np.full(Y.shape, np.nan), np.full(n_voxels, np.nan)
-    return Fit(*rows, np.zeros(n_voxels, np.int8), np.zeros(n_voxels, bool))
+def _empty(train, n_voxels):
+    """A fit to be filled, with NaN at the train stimuli of predictions and the test stimuli of fitted."""
+    predictions, fitted = np.empty((2, len(train), n_voxels))
+    predictions[train], fitted[~train] = np.nan, np.nan
+    alpha, edge, constant = np.empty(n_voxels), np.zeros(n_voxels, np.int8), np.zeros(n_voxels, bool)
+    return Fit(predictions, fitted, alpha, edge, constant)
 
 
 def _steps(n_voxels, device):
