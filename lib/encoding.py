@@ -142,9 +142,9 @@ def _scores(fit, targets, train, n_repeats, published):
     alpha, edge, constant = (values.reshape(shape) for values in (fit.alpha, fit.edge, fit.constant))
     mean, predicted = targets[0], predictions[:, 0]
     r = _correlation(mean[~train], predicted[~train], constant[0])
-    single = np.where(constant[1:, None], np.nan, np.moveaxis(predictions[~train, 1:], 1, 0))
     voxel = _reliability(targets[1:, train], n_repeats, published)
-    prediction = _reliability(single, n_repeats, published)
+    # A constant prediction has no correlation, so its pairs drop out.
+    prediction = _reliability(np.moveaxis(predictions[~train, 1:], 1, 0), n_repeats, published)
     return {
         "prediction": predicted.astype(np.float32),
         "r": r,

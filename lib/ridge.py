@@ -132,7 +132,7 @@ def leave_one_out(X, Y, train, *, alphas=ALPHAS, device=None):
 def _fit(X, Y, train, alphas, device):
     """Fit of checked arguments; see `leave_one_out`."""
     centred = X - X[train].mean(axis=0)
-    U, s, V = _decompose(centred[train], np.finfo(float).eps * np.linalg.norm(X[train]))
+    U, s, V = _decompose(centred[train])
     loo = _LeaveOneOut(U, s, alphas, device)
     U, s, test = (_on(array, device) for array in (U, s[:, None], centred[~train] @ V))
     fit = _empty(train, Y.shape[1])
@@ -202,10 +202,10 @@ def _distinct(s, alphas, *, scaled):
     return alphas[new, 0], filters[new]
 
 
-def _decompose(X, smallest):
+def _decompose(X):
     """Singular vectors and values of centred features, without the directions that are rounding."""
     U, s, Vt = np.linalg.svd(X, full_matrices=False)
-    kept = s > max(1e-12 * s[0], smallest)
+    kept = s > 1e-12 * s[0]
     return U[:, kept], s[kept], Vt[kept].T
 
 
@@ -223,7 +223,8 @@ def _appended(rows, block):
     """Rows with a block's centred units below them, as a triangle of the same products once that is smaller."""
     with _threads(rows.shape[1]):
         for start in range(0, block.shape[1], UNITS_PER_STEP):
-            rows = np.concatenate([rows, _centred(block[:, start : start + UNITS_PER_STEP]).T])
+            units = block[:, start : start + UNITS_PER_STEP]
+            rows = np.concatenate([rows, (units - units.mean(axis=0, dtype=float)).T])
             rows = rows if len(rows) <= rows.shape[1] else np.linalg.qr(rows, mode="r")
     return rows
 
@@ -269,13 +270,6 @@ def _check_block(block, n_stimuli, first_unit):
     if bad.any():
         first = (first_unit + np.flatnonzero(bad))[:5].tolist()
         raise ValueError(f"{bad.sum()} units hold values that are not finite, the first: {first}")
-
-
-def _centred(block):
-    """Float64 deviations from each column's mean, exactly 0 for a column that does not vary."""
-    centred = block - block.mean(axis=0, dtype=float)
-    centred[:, (block == block[:1]).all(axis=0)] = 0
-    return centred
 
 
 def _check_fit(X, Y, train, alphas):
