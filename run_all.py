@@ -301,7 +301,7 @@ def parser():
     made.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter, not its default"
     )
-    made.add_argument("--jobs", type=int, default=1, metavar="N", help="notebooks at a time")
+    made.add_argument("--jobs", type=int, default=2, metavar="N", help="notebooks at a time; default: 2")
     made.add_argument("--scheduler", metavar="ADDRESS", help="run on this dask.distributed cluster")
     made.add_argument("--dry-run", action="store_true", help="only say what is stale, and why")
     made.add_argument("--list", action="store_true", help="list models, targets and steps")

@@ -5,39 +5,54 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from scipy import linalg, stats
 
-from lib import features, folds, layers, metrics, reliability, ridge
+from lib import features, folds, inference, layers, metrics, reliability, ridge
 
 # A share of the mean squared feature: strong enough that no read-out hangs on a direction that is rounding.
 PENALTY = 0.003
 
 
-def directions(X, train, *, n_directions=4):
-    """Response profiles that a layer predicts best for stimuli it was not fitted to.
+def directions(layers, layer, train, *, n_directions=2, n_candidates=5):
+    """Response profiles that a layer predicts for stimuli it was not fitted to, and other layers predict worse.
 
-    For a profile u over stimuli, ridge from each half of them predicts the other half with squared error
-    uᵀA u out of a variance uᵀB u, both summed over splits; the profiles are the generalised eigenvectors with the
-    smallest uᵀA u / uᵀB u. Each is a linear read-out of the layer's units, and one that a regression can find.
+    For a profile u over stimuli, ridge from each half of them predicts the other half with squared error uᵀA u
+    out of a variance uᵀB u, both summed over splits. The candidates are the generalised eigenvectors with the
+    smallest uᵀA u / uᵀB u in `layer`; of their mixtures those are taken for which the share explained by
+    `layer` exceeds that of its strongest rivals most. Each is a linear read-out of the layer's units that a
+    regression can find, and tell from the other layers.
 
     Parameters
     ----------
-    X : array (n_stimuli, n_columns)
-        The layer, as `lib.ridge.compress` gives it.
+    layers : dict of str to array (n_stimuli, n_columns)
+        Each layer as `lib.ridge.compress` gives it.
+    layer : str
+        The one that is to explain the profiles.
     train : bool array (n_splits, n_stimuli)
-    n_directions : int
+    n_directions, n_candidates : int
 
     Returns
     -------
     array (n_stimuli, n_directions)
-        Mean 0, standard deviation 1; the best predicted first.
+        Mean 0, standard deviation 1.
     """
-    error, variance = _error_and_variance(X, train)
-    basis = linalg.null_space(np.ones((1, len(X))))
-    last = [0, n_directions - 1]
-    _, vectors = linalg.eigh(basis.T @ error @ basis, basis.T @ variance @ basis, subset_by_index=last)
-    return _standard(basis @ vectors)
+    forms = {name: _error_and_variance(X, train) for name, X in layers.items()}
+    error, variance = forms.pop(layer)
+    basis = linalg.null_space(np.ones((1, len(error))))
+    last = [0, n_candidates - 1]
+    candidates = (
+        basis @ linalg.eigh(basis.T @ error @ basis, basis.T @ variance @ basis, subset_by_index=last)[1]
+    )
+    own, *rivals = (candidates.T @ (v - e) @ candidates for e, v in ((error, variance), *forms.values()))
+    weights = np.full(len(rivals), 1 / max(len(rivals), 1))
+    for _ in range(20):  # the strongest rivals of the present mixtures weigh most in the next ones
+        contest = np.tensordot(weights, rivals, 1) - own if rivals else -own
+        mixtures = linalg.eigh(contest, candidates.T @ variance @ candidates)[1][:, :n_directions]
+        strength = np.exp(8 * np.array([np.trace(mixtures.T @ r @ mixtures) / n_directions for r in rivals]))
+        weights = strength / strength.sum()
+    return _standard(candidates @ mixtures)
 
 
 def brain(profiles, stimuli, *, design, rng):
@@ -147,14 +162,14 @@ def target(model, stimuli, *, rois, design, seed):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "features.nc"
         features.extract(model, stimuli, path)
-        layers = {layer: ridge.compress(features.blocks(path, layer)) for layer in rois.values()}
+        columns = {layer: ridge.compress(features.blocks(path, layer)) for layer in model.layers}
     train = folds.half_splits(stimuli["stimulus"], seed=seed, groups=stimuli.get("group"))
-    profiles = {roi: directions(layers[layer], train) for roi, layer in rois.items()}
+    profiles = {roi: directions(columns, layer, train) for roi, layer in rois.items()}
     responses = brain(profiles, stimuli["stimulus"], design=design, rng=np.random.default_rng(seed))
     reachable = xr.zeros_like(responses["true_share"])
     for roi, layer in rois.items():
         here = (responses["roi"] == roi).values
-        reachable[here] = attainable(layers[layer], responses["signal"].values[:, here], train)
+        reachable[here] = attainable(columns[layer], responses["signal"].values[:, here], train)
     depth = [model.layers.index(layer) for layer in rois.values()]
     return responses.assign(
         train=(("split", "stimulus"), train),
@@ -232,3 +247,75 @@ def recovery(scores, truth):
         ceiling=ceiling.values,
         repeat_r=reliability.single_repeat_reliability(truth["response"].values),
     )
+
+
+def tables(found, *, smallest_repeat_r, level=0.95):
+    """What the figure of planted truth shows.
+
+    Parameters
+    ----------
+    found : pandas.DataFrame
+        Rows of `recovery` of one or more targets, with columns target, model and layers.
+    smallest_repeat_r : float
+        Voxels whose correlation between repeats is not larger are left out of the first table.
+    level : float
+        Of the intervals.
+
+    Returns
+    -------
+    assigned : pandas.DataFrame
+        target, model, layers, roi, true_layer, layer, share: of the region's voxels, those given to the layer.
+    recovered : pandas.DataFrame
+        target, model, explainable, planted_share, planted (r² without noise), value (Σ r2 / Σ ceiling over the
+        voxels of a subject), low, high, n, unit: mean and t interval over subjects.
+    """
+    keys = ["target", "model", "layers", "roi", "true_layer"]
+    reliable = found[found["repeat_r"] > smallest_repeat_r]
+    assigned = reliable.groupby(keys, sort=False)["layer"].value_counts(normalize=True).rename("share")
+    cells = ["target", "model", "true_explainable", "true_share"]
+    sums = found.groupby([*cells, "subject"], sort=False)[["r2", "ceiling"]].sum()
+    each = (sums["r2"] / sums["ceiling"]).rename("value").reset_index()
+    recovered = inference.mean_interval(each, value="value", by=cells, level=level)
+    planted = found.groupby(cells, sort=False)["attainable_r2"].mean().rename("planted").reset_index()
+    recovered = recovered.merge(planted, on=cells, validate="one_to_one")
+    renamed = {"true_explainable": "explainable", "true_share": "planted_share"}
+    return assigned.reset_index(), recovered.rename(columns=renamed)
+
+
+def quotable(found, *, smallest_repeat_r, level=0.95):
+    """Rows of numbers.csv about planted truth.
+
+    Parameters
+    ----------
+    found, smallest_repeat_r, level
+        As for `tables`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        name, value, low, high, n, unit, what.
+    """
+    reliable = found[found["repeat_r"] > smallest_repeat_r]
+    right = (reliable["layer"] == reliable["true_layer"]).rename("value")
+    shares = (
+        reliable.assign(value=right.astype(float)).groupby(["target", "model", "subject"])["value"].mean()
+    )
+    accuracy = inference.mean_interval(
+        shares.reset_index(), value="value", by=["target", "model"], level=level
+    )
+    what = f"share of planted voxels (repeats correlate above {smallest_repeat_r}) whose best layer is the planted one"
+    accuracy = accuracy.assign(quantity="layer_found", what=what)
+    _, recovered = tables(found, smallest_repeat_r=smallest_repeat_r, level=level)
+    part = (
+        "/explainable_"
+        + recovered["explainable"].astype(str)
+        + "_share_"
+        + recovered["planted_share"].astype(str)
+    )
+    text = "corrected r2 in the planted layer; the same regression reaches " + recovered["planted"].round(
+        3
+    ).astype(str)
+    recovered = recovered.assign(quantity="recovered_r2" + part, what=text + " without noise")
+    rows = pd.concat([accuracy, recovered])
+    name = "encode/" + rows["target"] + "/" + rows["model"] + "/" + rows["quantity"]
+    return rows.assign(name=name.str.lower())[["name", "value", "low", "high", "n", "unit", "what"]]

@@ -24,9 +24,9 @@ NUMBERS = ["name", "value", "low", "high", "n", "unit", "what"]
 
 
 def label(model):
-    """Name of a model in figures, its control in brackets."""
+    """Name of a model in figures, its control after a comma."""
     stem, control = plugins.split_control(model)
-    return plugins.constants(plugins.path("model", stem))["LABEL"] + (f"\n({control})" if control else "")
+    return plugins.constants(plugins.path("model", stem))["LABEL"] + (f", {control}" if control else "")
 
 
 def colour(model):
@@ -61,12 +61,6 @@ def score_bars(table, ax, *, ylabel):
     return ax
 
 
-def published_line(ax, *, value, text):
-    """A dashed line at a published value, with what it is."""
-    ax.axhline(value, color="black", linestyle="--", linewidth=1, label=text)
-    return ax
-
-
 def assignment(table, ax, *, layers):
     """How often voxels of each region were given to each layer; the planted layer is framed.
 
@@ -82,14 +76,18 @@ def assignment(table, ax, *, layers):
     -------
     matplotlib.axes.Axes
     """
+    planted = table.groupby("roi", sort=False)["true_layer"].first()
     shares = table.pivot_table(index="roi", columns="layer", values="share", sort=False)
-    shares = shares.reindex(columns=layers).fillna(0)
+    shares = shares.reindex(
+        index=sorted(planted.index, key=lambda r: layers.index(planted[r])), columns=layers
+    ).fillna(0)
     text = shares.map(lambda s: f"{s:.2f}".lstrip("0") if s > 0 else "")
     sns.heatmap(shares, ax=ax, vmin=0, vmax=1, cmap="Greys", annot=text, fmt="", cbar=False, linewidths=0.5)
-    for roi, true in table.groupby("roi", sort=False)["true_layer"].first().items():
+    for roi, true in planted.items():
         corner = layers.index(true), shares.index.get_loc(roi)
         ax.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor="crimson", linewidth=2))
     ax.set(xlabel="layer found", ylabel="planted region")
+    ax.tick_params(axis="x", rotation=45)
     return ax
 
 
@@ -111,12 +109,57 @@ def recovered(table, ax, *, hue, title):
     matplotlib.axes.Axes
     """
     shades = sns.color_palette("viridis", table[hue].nunique())
-    for shade, (level, part) in zip(shades, table.groupby(hue), strict=True):
+    for shade, marker, (level, part) in zip(shades, "osD^v", table.groupby(hue), strict=False):
         error = np.abs(part[["low", "high"]].to_numpy().T - part["value"].to_numpy())
-        ax.errorbar(part["planted"], part["value"], yerr=error, fmt="o", color=shade, label=level, capsize=2)
-    ax.axline((0, 0), slope=1, color="grey", linewidth=0.8, zorder=0)
+        ax.errorbar(
+            part["planted"], part["value"], yerr=error, fmt=marker, ms=4, color=shade, label=level, capsize=2
+        )
+    ax.axline((1, 1), slope=1, color="grey", linewidth=0.8, zorder=0)
     ax.legend(title=title)
     return ax
+
+
+def component_panels(table, figure):
+    """A panel of bars for each component, with the published baseline as a line.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        part (component), model, value, low, high, published. Without rows the figure says so.
+    figure : matplotlib.figure.Figure
+    """
+    parts = dict(list(table.groupby("part", sort=False)))
+    if not parts:
+        figure.text(0.5, 0.5, "no results", ha="center")
+        return
+    axes = figure.subplots(1, len(parts), sharey=True, squeeze=False)[0]
+    for ax, (part, rows) in zip(axes, parts.items(), strict=True):
+        score_bars(rows, ax, ylabel="r²" if ax is axes[0] else "")
+        line = ax.axhline(rows["published"].iloc[0], color="black", linestyle="--", linewidth=1)
+        ax.set_title(part)
+    figure.legend([line], ["SpectroTemporal as published"], loc="outside upper right")
+
+
+def planted_panels(table, figure):
+    """For each planted target: the layers found, the corrected r² recovered, and how controls do.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        The tables of `lib.planted.tables` and the summaries of all models, one below the other, told apart by
+        `panel` ("layers", "corrected r2", "models").
+    figure : matplotlib.figure.Figure
+    """
+    targets = table["target"].unique()
+    axes = figure.subplots(len(targets), 3, squeeze=False, width_ratios=(1.5, 1, 0.7))
+    for (left, middle, right), target in zip(axes, targets, strict=True):
+        here = {panel: rows for panel, rows in table[table["target"] == target].groupby("panel")}
+        assigned = here["layers"]
+        assignment(assigned, left, layers=assigned["layers"].iloc[0].split(","))
+        left.set_title(f"{target} (planted), {assigned['model'].iloc[0]}")
+        recovered(here["corrected r2"], middle, hue="explainable", title="explainable variance")
+        middle.set(xlabel="r² without noise", ylabel="corrected r² recovered")
+        score_bars(here["models"], right, ylabel="corrected r², best layer")
 
 
 def save_figure(figure, table, path):

@@ -37,29 +37,53 @@ def summary(scores, responses, predictions, *, published=None, n_resamples=1000,
         0 the first and 1 the last; NaN for a model of one layer).
     """
     if scores.attrs["corrected"]:
-        rows = _regions(scores["r2_corrected"], published)
-    else:
-        rows = _components(scores["r2"], responses["response"].mean("repeat"), predictions, published)
-        rows = rows(inference.draws(responses.sizes["stimulus"], n_resamples, rng))
-    return rows[COLUMNS]
+        return _regions(scores["r2_corrected"], published)[COLUMNS]
+    weights = inference.draws(responses.sizes["stimulus"], n_resamples, rng)
+    low, high = _stimulus_interval(responses["response"].mean("repeat"), predictions, weights)
+    best = layers.best_layer(scores["r2"], published=published).mean("iteration")
+    values = {"value": best["score"], "low": low, "high": high, "position": best["relative_position"]}
+    rows = pd.DataFrame({name: value.values for name, value in values.items()})
+    found = {"score": "r2", "n": responses.sizes["stimulus"], "unit": "stimulus", "interval": "bootstrap"}
+    return rows.assign(part=scores["voxel"].values, **found)[COLUMNS]
 
 
-def _components(r2, response, predictions, published):
-    """From draws of stimuli to the rows of the summary."""
-    best = layers.best_layer(r2, published=published).mean("iteration")
+def quotable(summaries):
+    """Rows of numbers.csv from the summaries of several results.
 
-    def rows(weights):
-        drawn = [inference.resampled_r2(response, layer, weights) for layer in predictions]
-        stacked = xr.concat(drawn, "layer").stack(drawn=("resample", "voxel")).reset_index("drawn")
-        again = layers.best_layer(stacked.rename(voxel="part", drawn="voxel"))["score"].mean("iteration")
-        again = again.set_xindex(["resample", "part"]).unstack("voxel")
-        low, high = inference.percentile_interval(again, dim="resample")
-        bounds = {"low": low.sel(part=r2["voxel"].values).values, "high": high.sel(part=r2["voxel"].values).values}
-        table = {"part": r2["voxel"].values, "value": best["score"].values, **bounds}
-        found = {"score": "r2", "n": response.sizes["stimulus"], "unit": "stimulus", "interval": "bootstrap"}
-        return pd.DataFrame(table).assign(**found, position=best["relative_position"].values)
+    Parameters
+    ----------
+    summaries : pandas.DataFrame
+        Rows of `summary`, with columns target and model.
 
-    return rows
+    Returns
+    -------
+    pandas.DataFrame
+        name, value, low, high, n, unit, what.
+    """
+    name = (
+        "encode/"
+        + summaries["target"]
+        + "/"
+        + summaries["model"]
+        + "/"
+        + summaries["score"]
+        + "/"
+        + summaries["part"]
+    )
+    what = "best layer, chosen and read on different splits; 95 % " + summaries["interval"] + " interval"
+    return summaries.assign(name=name.str.lower(), what=what)[
+        ["name", "value", "low", "high", "n", "unit", "what"]
+    ]
+
+
+def _stimulus_interval(response, predictions, weights):
+    """Bounds of the best layer's score of each voxel, had other stimuli been drawn."""
+    drawn = xr.concat([inference.resampled_r2(response, layer, weights) for layer in predictions], "layer")
+    drawn = drawn.transpose("layer", "split", "resample", "voxel").values
+    # Each resample of a voxel is handled as a voxel of its own, with its own halves of the splits.
+    as_voxels = xr.DataArray(drawn.reshape(*drawn.shape[:2], -1), dims=("layer", "split", "voxel"))
+    again = layers.best_layer(as_voxels)["score"].mean("iteration").values.reshape(drawn.shape[2:])
+    return inference.percentile_interval(xr.DataArray(again, dims=("resample", "voxel")), dim="resample")
 
 
 def _regions(corrected, published):

@@ -10,9 +10,9 @@ HOMEPAGE = ""
 LICENCE = "MIT"
 CITATION = "made by this compendium"
 MODEL = "crepe_tiny"
-ROIS = {"P1": "conv1", "P2": "conv3", "P3": "conv5", "P4": "pitch"}
+ROIS = {"P1": "conv1", "P2": "conv2", "P3": "conv3", "P4": "pitch"}
 DESIGN = {
-    "n_subjects": 4, "n_repeats": 3, "n_voxels": 3, "shares": (0.7, 0.85, 1.0), "explainable": (0.4, 0.6, 0.8),
+    "n_subjects": 4, "n_repeats": 3, "n_voxels": 3, "shares": (0.8, 0.9, 1.0), "explainable": (0.4, 0.6, 0.8),
 }  # fmt: skip
 SEED = 20260102
 
@@ -32,7 +32,7 @@ def load(folder):
     stimuli : pandas.DataFrame
         stimulus, file, sha256, category.
     """
-    stimuli = synthesis.write_sounds(folder / "stimuli", n_per_category=50, seed=SEED)
+    stimuli = synthesis.write_sounds(folder / "stimuli", n_per_category=33, seed=SEED)
     responses = planted.target(models.load(MODEL), stimuli, rois=ROIS, design=DESIGN, seed=SEED)
     attrs = {
         "target": "planted_audio",

@@ -15,7 +15,7 @@ CITATION = "made by this compendium"
 MODEL = "efficientnet_lite0"
 ROIS = {"P1": "stage2", "P2": "stage4", "P3": "stage6", "P4": "pool"}
 DESIGN = {
-    "n_subjects": 4, "n_repeats": 3, "n_voxels": 3, "shares": (0.7, 0.85, 1.0), "explainable": (0.4, 0.6, 0.8),
+    "n_subjects": 4, "n_repeats": 3, "n_voxels": 3, "shares": (0.8, 0.9, 1.0), "explainable": (0.4, 0.6, 0.8),
 }  # fmt: skip
 SEED = 20260101
 
@@ -35,7 +35,7 @@ def load(folder):
     stimuli : pandas.DataFrame
         stimulus, file, sha256, group (the photograph).
     """
-    stimuli = photographs.write_crops(folder / "stimuli", n_per_photograph=20, seed=SEED)
+    stimuli = photographs.write_crops(folder / "stimuli", n_per_photograph=16, seed=SEED)
     responses = planted.target(models.load(MODEL), stimuli, rois=ROIS, design=DESIGN, seed=SEED)
     attrs = {
         "target": "planted_vision",
