@@ -135,8 +135,7 @@ def plan(needs, selected, chosen):
         )
         outputs = dict(zip(needs, outputs, strict=True))
     for job in TopologicalSorter(needs).static_order():
-        used = {pair for j in (job, *needs[job]) for pair in j.swept if pair[0] in plugins.FOLDERS}
-        files = [notebook(job.step), *(plugins.path(*pair) for pair in used)]
+        files = [notebook(job.step), *(plugins.path(*pair) for pair in plugged(job, needs[job], scanned))]
         # A result that is only read is judged with the parameters it was made with.
         by_hand = chosen[job.step] if job in selected else record(job.folder).get("parameters", {})
         depends[job] = {"code": sources.code(scanned, files), "parameters": by_hand | dict(job.swept)}
@@ -144,6 +143,19 @@ def plan(needs, selected, chosen):
         waits = [f"reads {need}, which is stale" for need in needs[job] if stale[need]]
         stale[job] = provenance.changed(job.folder, now, outputs[job]) or waits
     return depends, stale
+
+
+def plugged(job, reads, scanned):
+    """Plug-ins, (kind, name), whose code makes a result: its own, of the kinds that its notebook loads.
+
+    A notebook that takes what a data set left on disk does not depend on how it got there. One that gathers
+    results of many plug-ins shows their labels and colours, and depends on them all.
+    """
+    loads = sources.code(scanned, [notebook(job.step)])
+    if not job.swept:
+        return {pair for need in reads for pair in need.swept if pair[0] in plugins.FOLDERS}
+    kinds = [k for k, folder in plugins.FOLDERS.items() if f"lib/{folder.name}/__init__.py" in loads]
+    return {(kind, value) for kind, value in job.swept if kind in kinds}
 
 
 def whereabouts():

@@ -152,6 +152,32 @@ def layer(path, name):
     return stored.rename({stored.dims[1]: "unit"})
 
 
+def effective_dimensionality(path, layer):
+    """Number of dimensions that the stimuli fill in a layer: (Σλ)² / Σλ² over the features' principal variances λ.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        Written by `extract`.
+    layer : str
+
+    Returns
+    -------
+    float
+        From 1 to the number of stimuli less one; NaN if no unit varies. Units are centred, not scaled.
+
+    References
+    ----------
+    Tuckute, Feather, Boebinger & McDermott (2023), PLoS Biol 21:e3002366, Methods (effective dimensionality).
+    """
+    gram = 0
+    for piece in blocks(path, layer):
+        centred = piece - piece.mean(axis=0, dtype=float)
+        gram = gram + centred @ centred.T
+    total = np.einsum("ij,ij->", gram, gram)
+    return float(np.trace(gram) ** 2 / total) if total > 0 else np.nan
+
+
 def blocks(path, layer, *, ids=None, n_units=8192):
     """A layer in pieces, so that it need not fit into memory.
 

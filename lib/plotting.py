@@ -37,15 +37,15 @@ def colour(model):
     return tuple(full + (1 - full) * paleness)
 
 
-def score_bars(table, ax, *, ylabel):
-    """A bar per model, with its interval.
+def score_bars(table, ax, *, xlabel):
+    """A horizontal bar per model, with its interval, the first on top.
 
     Parameters
     ----------
     table : pandas.DataFrame
         model, value, low, high (NaN: no interval is drawn), one row per model, in order.
     ax : matplotlib.axes.Axes
-    ylabel : str
+    xlabel : str
 
     Returns
     -------
@@ -53,11 +53,10 @@ def score_bars(table, ax, *, ylabel):
     """
     error = np.abs(table[["low", "high"]].to_numpy().T - table["value"].to_numpy())
     places = np.arange(len(table))
-    ax.bar(
-        places, table["value"], yerr=error, color=[colour(m) for m in table["model"]], width=0.7, capsize=2
-    )
-    ax.set_xticks(places, [label(m) for m in table["model"]], rotation=90)
-    ax.set(ylabel=ylabel, ylim=(0, 1))
+    colours = [colour(model) for model in table["model"]]
+    ax.barh(places, table["value"], xerr=error, color=colours, height=0.7, capsize=2)
+    ax.set_yticks(places, [label(model) for model in table["model"]])
+    ax.set(xlabel=xlabel, xlim=(0, max(1, table["high"].max())), ylim=(len(table) - 0.4, -0.6))
     return ax
 
 
@@ -115,7 +114,7 @@ def recovered(table, ax, *, hue, title):
             part["planted"], part["value"], yerr=error, fmt=marker, ms=4, color=shade, label=level, capsize=2
         )
     ax.axline((1, 1), slope=1, color="grey", linewidth=0.8, zorder=0)
-    ax.legend(title=title)
+    ax.legend(title=title, loc="upper left", fontsize=7, title_fontsize=7)
     return ax
 
 
@@ -134,8 +133,8 @@ def component_panels(table, figure):
         return
     axes = figure.subplots(1, len(parts), sharey=True, squeeze=False)[0]
     for ax, (part, rows) in zip(axes, parts.items(), strict=True):
-        score_bars(rows, ax, ylabel="r²" if ax is axes[0] else "")
-        line = ax.axhline(rows["published"].iloc[0], color="black", linestyle="--", linewidth=1)
+        score_bars(rows, ax, xlabel="r²")
+        line = ax.axvline(rows["published"].iloc[0], color="black", linestyle="--", linewidth=1)
         ax.set_title(part)
     figure.legend([line], ["SpectroTemporal as published"], loc="outside upper right")
 
@@ -151,7 +150,7 @@ def planted_panels(table, figure):
     figure : matplotlib.figure.Figure
     """
     targets = table["target"].unique()
-    axes = figure.subplots(len(targets), 3, squeeze=False, width_ratios=(1.5, 1, 0.7))
+    axes = figure.subplots(len(targets), 3, squeeze=False, width_ratios=(1.4, 1, 0.8))
     for (left, middle, right), target in zip(axes, targets, strict=True):
         here = {panel: rows for panel, rows in table[table["target"] == target].groupby("panel")}
         assigned = here["layers"]
@@ -159,7 +158,7 @@ def planted_panels(table, figure):
         left.set_title(f"{target} (planted), {assigned['model'].iloc[0]}")
         recovered(here["corrected r2"], middle, hue="explainable", title="explainable variance")
         middle.set(xlabel="r² without noise", ylabel="corrected r² recovered")
-        score_bars(here["models"], right, ylabel="corrected r², best layer")
+        score_bars(here["models"], right, xlabel="corrected r², best layer")
 
 
 def save_figure(figure, table, path):
