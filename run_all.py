@@ -77,7 +77,7 @@ def graph(known):
 def select(args, known, jobs):
     """The jobs that may run: by default all models with the planted targets, which need no download."""
     steps = [NAMES[plugins.require(name, NAMES, "step")] for name in args.steps] or STEPS
-    models = [plugins.require(name, known["model"], "model") for name in args.model or known["model"]]
+    models = [named_model(name, known["model"]) for name in args.model or known["model"]]
     named = [plugins.require(name, [*known["target"], "all"], "target") for name in args.target or ()]
     named = named or [name for name, constants in known["target"].items() if constants["PLANTED"]]
     named = known["target"] if "all" in named else named
@@ -90,6 +90,15 @@ def select(args, known, jobs):
         raise ValueError(f"no target has the modality of a model among {', '.join(asked)}; --list shows all")
     chosen = {"model": models, "target": targets}
     return {j for j in jobs if j.step in steps and all(v in chosen.get(name, [v]) for name, v in j.swept)}
+
+
+def named_model(name, known):
+    """The name of a model or control that there is; an error that says which controls a model has."""
+    stem, _, control = name.rpartition(".")
+    if stem in known and name not in known and control in plugins.CONTROLS:
+        offered = ", ".join(known[stem]["CONTROLS"]) or "none, because nothing in it is learned"
+        raise ValueError(f"model {stem!r} has no control {control!r}; its controls: {offered}")
+    return plugins.require(name, known, "model")
 
 
 def reading(jobs, selected):
@@ -284,7 +293,8 @@ def listing():
         [(s, " ".join(STEPS[s][0]), own[s]) for s in STEPS], columns=["step", "swept", "set"]
     )
     return "\n\n".join(
-        table.to_string(index=False) for table in (catalogue.models(), catalogue.targets(), steps)
+        table.to_string(index=False, max_colwidth=60)
+        for table in (catalogue.models(), catalogue.targets(), steps)
     )
 
 

