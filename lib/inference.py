@@ -31,14 +31,15 @@ def resampled_r2(response, prediction, weights):
     ----------
     response : xarray.DataArray (stimulus, voxel)
     prediction : xarray.DataArray (split, stimulus, voxel)
-        NaN at train stimuli.
+        NaN at train stimuli, and throughout for a voxel that could not be fitted.
     weights : array (n_resamples, n_stimuli)
         How often each stimulus is drawn; see `draws`.
 
     Returns
     -------
     xarray.DataArray (resample, split, voxel)
-        r², 0 where r is negative or a side does not vary.
+        r², 0 where r is negative or a side does not vary in the draw; NaN where the response or prediction of
+        a test stimulus is not finite.
 
     Raises
     ------
@@ -67,8 +68,9 @@ def percentile_interval(values, *, dim, level=0.95):
     Returns
     -------
     low, high : xarray.DataArray (…)
+        NaN where a value is.
     """
-    bounds = values.quantile([(1 - level) / 2, (1 + level) / 2], dim)
+    bounds = values.quantile([(1 - level) / 2, (1 + level) / 2], dim, skipna=False)
     return bounds.isel(quantile=0, drop=True), bounds.isel(quantile=1, drop=True)
 
 
@@ -113,12 +115,15 @@ def mean_interval(table, *, value, by, unit="subject", level=0.95):
 
 def _weighted_correlation(weights, Y, Y_hat):
     """Correlation of the columns of two arrays under each row of weights; 0 where a side does not vary."""
-    kept = np.isfinite(Y_hat).all(axis=1)
+    kept = np.isfinite(Y_hat).any(axis=1)
     weights = weights[:, kept] / np.maximum(weights[:, kept].sum(axis=1, keepdims=True), 1)
     # Centred first: the moments below subtract, and would lose a small variance around a large mean.
     Y, Y_hat = (side[kept] - side[kept].mean(axis=0) for side in (Y, Y_hat))
     mean, mean_hat = weights @ Y, weights @ Y_hat
-    variances = (weights @ Y**2 - mean**2, weights @ Y_hat**2 - mean_hat**2)
-    product = np.prod([np.where(v > 1e-12 * v.max(initial=0), v, 0) for v in variances], axis=0)
+    # Below this share of the column's own power lies rounding; not ">", so that NaN stays NaN.
+    moments = (
+        (weights @ side**2 - m**2, (side**2).mean(axis=0)) for side, m in ((Y, mean), (Y_hat, mean_hat))
+    )
+    product = np.prod([np.where(v <= 1e-12 * whole, 0, v) for v, whole in moments], axis=0)
     covariance = weights @ (Y * Y_hat) - mean * mean_hat
-    return np.divide(covariance, np.sqrt(product), out=np.zeros_like(product), where=product > 0)
+    return np.divide(covariance, np.sqrt(product), out=np.zeros_like(product), where=product != 0)
