@@ -60,17 +60,11 @@ def quotable(summaries):
     pandas.DataFrame
         name, value, low, high, n, unit, what.
     """
-    name = (
-        "encode/"
-        + summaries["target"]
-        + "/"
-        + summaries["model"]
-        + "/"
-        + summaries["score"]
-        + "/"
-        + summaries["part"]
+    name = "encode/" + summaries[["target", "model", "score", "part"]].agg("/".join, axis=1)
+    interval = ("95 % " + summaries["interval"] + " interval").where(
+        summaries["low"].notna(), "no interval: n is " + summaries["n"].astype(str)
     )
-    what = "best layer, chosen and read on different splits; 95 % " + summaries["interval"] + " interval"
+    what = "best layer, chosen and read on different splits; " + interval
     return summaries.assign(name=name.str.lower(), what=what)[
         ["name", "value", "low", "high", "n", "unit", "what"]
     ]
