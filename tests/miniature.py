@@ -32,6 +32,14 @@ LICENCE = "CC0"
 def offset():
     return artefacts.load_table(artefacts.ROOT / "lib/datasets/{name}.offset.csv")["offset"][0]
 """
+PACKAGE = '''"""Small."""
+
+import importlib
+
+
+def load(name):
+    return importlib.import_module(f"{__name__}.{name}")
+'''
 RIDGE = '''"""Small ridge."""
 
 
@@ -45,10 +53,9 @@ NOTEBOOKS = {
 n_values = 4
 name = "plain"
 # %%
-import importlib
-from lib import artefacts
+from lib import artefacts, datasets
 # %%
-offset = float(importlib.import_module(f"lib.datasets.{target}").offset())
+offset = float(datasets.load(target).offset())
 folder = artefacts.directory("download", target=target)
 artefacts.save_json([offset + i for i in range(n_values)], folder / "values.json")
 """,
@@ -57,10 +64,9 @@ target = "sine"
 scale = 1.0
 pause_s = 0.0
 # %%
-import importlib
 import os
 import time
-from lib import artefacts, plugins
+from lib import artefacts, models, plugins
 # %%
 folder = artefacts.directory("extract", model, target)
 with artefacts.atomic(folder / "features.json") as part:
@@ -68,7 +74,7 @@ with artefacts.atomic(folder / "features.json") as part:
     (folder / ".kernel").write_text(str(os.getpid()))
     time.sleep(pause_s)
 # %%
-weight = importlib.import_module(f"lib.models.{plugins.split_control(model)[0]}").weight()
+weight = models.load(plugins.split_control(model)[0]).weight()
 values = artefacts.load_json(artefacts.directory("download", target=target) / "values.json")
 artefacts.save_json([scale * weight * value for value in values], folder / "features.json")
 """,
@@ -178,7 +184,7 @@ def build(folder):
     for file in ("run_all.py", *(f"lib/{module}.py" for module in MODULES)):
         shutil.copy(REPOSITORY / file, made.root / file)
     for package in ("models", "datasets"):
-        (made.root / "lib" / package / "__init__.py").write_text('"""Small."""\n', encoding="utf-8")
+        (made.root / "lib" / package / "__init__.py").write_text(PACKAGE, encoding="utf-8")
     (made.root / "lib" / "ridge.py").write_text(RIDGE, encoding="utf-8")
     for name, source in NOTEBOOKS.items():
         nbformat.write(notebook(source), made.root / "notebooks" / f"{name}.ipynb")

@@ -33,6 +33,22 @@ def compendium(finished, tmp_path):
     return finished.copy(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def reduced(finished, tmp_path_factory):
+    """The finished one after model c and target noise were removed, run again: 6 jobs."""
+    made = finished.copy(tmp_path_factory.mktemp("reduced"))
+    for file in ("models/c.py", "datasets/noise.py", "datasets/noise.offset.csv"):
+        (made.root / "lib" / file).unlink()
+    made.said = made.run()
+    return made
+
+
+@pytest.fixture
+def small(reduced, tmp_path):
+    """A copy of the reduced one, to spoil where every job that is redone costs a kernel."""
+    return reduced.copy(tmp_path)
+
+
 @pytest.fixture
 def empty(tmp_path):
     return build(tmp_path)
@@ -51,6 +67,11 @@ def lines(said, status):
         ):
             found["/".join([words[0][3:], *words[1:]])] = line.partition(" (")[2].rstrip(")")
     return found
+
+
+def saved(compendium, *result):
+    """Record of a result."""
+    return json.loads((compendium.folder(*result) / "run.json").read_text(encoding="utf-8"))
 
 
 def rewritten(compendium, before):
@@ -91,6 +112,14 @@ def wait_for(condition, seconds=30):
     raise AssertionError("waited in vain")
 
 
+def begun(compendium, model):
+    """Folder and process of an extraction that has begun anew to write its features."""
+    folder = compendium.folder("extract", model, "sine")
+    mark = folder / ".kernel"
+    wait_for(lambda: list(folder.glob(".*.part.*")) and mark.exists() and not (folder / "run.json").exists())
+    return folder, int(wait_for(lambda: mark.stat().st_size and mark.read_text()))
+
+
 def gone(pid):
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
@@ -117,18 +146,29 @@ def test_bar_names_the_job(finished):
 
 
 def test_record_says_what_made_the_result(finished):
-    record = json.loads((finished.folder("encode", "a", "sine") / "run.json").read_text())
+    record = saved(finished, "encode", "a", "sine")
     assert record["parameters"] == {"model": "a", "target": "sine"}
     assert set(record["inputs"]) == {"data/download/sine", "data/extract/a/sine"}
     assert set(record["outputs"]) == {"scores.json", "predictions.bin"}
-    assert {"lib/ridge.py", "lib/models/a.py", "lib/datasets/sine.offset.csv"} <= set(record["code"])
-    assert "lib/models/b.py" not in record["code"]
     assert record["seconds"] > 0
     assert {"versions", "device", "commit", "clean", "start"} <= set(record)
     assert record["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
-    figures = json.loads((finished.folder("figures") / "run.json").read_text())
-    assert set(figures["inputs"]) == {f"data/{name}" for name in DOWNLOADS | ENCODES}
-    assert {f"lib/models/{m}.py" for m in MODELS} <= set(figures["code"])
+
+
+def test_plugin_counts_where_its_kind_is_loaded(finished):
+    plugged = {
+        step: {f for f in saved(finished, *step)["code"] if f.startswith(("lib/models/", "lib/datasets/"))}
+        for step in [("download", "sine"), ("extract", "a", "sine"), ("encode", "a", "sine"), ("figures",)]
+    }
+    data = {"lib/datasets/sine.py", "lib/datasets/sine.offset.csv"}
+    assert plugged["download", "sine"] == data | {"lib/datasets/__init__.py"}
+    assert plugged["extract", "a", "sine"] == {"lib/models/a.py", "lib/models/__init__.py"}
+    assert plugged["encode", "a", "sine"] == set()
+    assert {f"lib/models/{m}.py" for m in MODELS} | data <= plugged["figures",]
+
+
+def test_figures_read_every_encoding(finished):
+    assert set(saved(finished, "figures")["inputs"]) == {f"data/{name}" for name in DOWNLOADS | ENCODES}
 
 
 def test_second_run_is_fresh_and_quick(compendium):
@@ -153,85 +193,91 @@ def test_comments_docstrings_and_layout_do_not_count(compendium):
     assert "0 of 15 jobs to run" in compendium.run("--dry-run")
 
 
-def test_code_edit_reruns_its_readers_only(compendium):
-    before = compendium.written()
-    compendium.edit("lib/ridge.py", "slope=2.0", "slope=4.0")
-    said = compendium.run("--jobs", "2")
-    assert rewritten(compendium, before) == ENCODES | {"figures"}
+def test_code_edit_reruns_its_readers_only(small):
+    small.edit("lib/ridge.py", "slope=2.0", "slope=4.0")
+    before = small.written()
+    said = small.run("--jobs", "2")
+    assert rewritten(small, before) == {"encode/a/sine", "encode/b/sine", "figures"}
     assert "s by earlier runs" in said
     assert lines(said, "ran")["encode/a/sine"] == "lib/ridge.py changed"
     assert "data/encode/a/sine: scores.json changed" in lines(said, "ran")["figures"]
-    assert json.loads((compendium.folder("encode", "a", "sine") / "scores.json").read_text())[0] == 2.0
+    assert json.loads((small.folder("encode", "a", "sine") / "scores.json").read_text())[0] == 2.0
 
 
-def test_added_model_runs_alone(compendium):
-    before = compendium.written()
-    compendium.model("d", weight="5.0")
-    said = compendium.run("--jobs", "2")
-    assert rewritten(compendium, before) == {f"{s}/d/{t}" for s in ("extract", "encode") for t in TARGETS} | {
-        "figures"
-    }
+def test_code_edit_makes_every_reader_stale(compendium):
+    compendium.edit("lib/ridge.py", "slope=2.0", "slope=4.0")
+    said = compendium.run("--dry-run")
+    assert set(lines(said, "stale")) == ENCODES | {"figures"}
+    assert set(lines(said, "fresh")) == DOWNLOADS | EXTRACTS
+
+
+def test_added_model_runs_alone(small):
+    before = small.written()
+    small.model("d", weight="5.0")
+    said = small.run("--jobs", "2")
+    assert rewritten(small, before) == {"extract/d/sine", "encode/d/sine", "figures"}
     assert "data/encode/d/sine added" in said
 
 
-@pytest.mark.parametrize("how", ["tampered", "missing", "record unreadable"])
-def test_spoilt_result_is_redone_and_what_reads_it_stays_fresh(compendium, how):
+def test_spoilt_result_is_redone_and_what_reads_it_stays_fresh(compendium):
     before = compendium.written()
-    file = compendium.folder("extract", "b", "sine") / "features.json"
-    good = file.read_bytes()
-    if how == "tampered":
-        file.write_bytes(good[:-3])
-    elif how == "missing":
-        file.unlink()
-    else:
-        file.with_name("run.json").write_text("{", encoding="utf-8")
+    tampered, missing, unreadable = (
+        compendium.folder("extract", m, "sine") / "features.json" for m in MODELS
+    )
+    good = {file: file.read_bytes() for file in (tampered, missing, unreadable)}
+    tampered.write_bytes(good[tampered][:-3])
+    missing.unlink()
+    unreadable.with_name("run.json").write_text("{", encoding="utf-8")
     said = compendium.run()
-    why = {"tampered": "output features.json changed", "missing": "output features.json gone"}
-    assert lines(said, "ran") == {"extract/b/sine": why.get(how, "never finished")}
-    assert rewritten(compendium, before) == {"extract/b/sine"}
-    assert file.read_bytes() == good
+    assert lines(said, "ran") == {
+        "extract/a/sine": "output features.json changed",
+        "extract/b/sine": "output features.json gone",
+        "extract/c/sine": "never finished",
+    }
+    assert rewritten(compendium, before) == {f"extract/{m}/sine" for m in MODELS}
+    assert {file: file.read_bytes() for file in good} == good
 
 
-def test_kill_keeps_what_finished_and_leaves_no_kernel(empty):
-    asked = ("download", "extract", "--target", "sine", "--jobs", "2")
-    process = empty.start(*asked, "--set", "pause_s=60.0")
-    marks = [empty.folder("extract", m, "sine") / ".kernel" for m in ("a", "b")]
-    pids = [int(wait_for(lambda m=m: m.exists() and m.read_text())) for m in marks]
+def test_kill_keeps_what_finished_and_leaves_no_kernel(small):
+    asked = ("extract", "--jobs", "2")
+    before = small.written()
+    process = small.start(*asked, "--set", "pause_s=60.0")
+    marks = [begun(small, m) for m in ("a", "b")]
     process.kill()
     process.communicate()
-    for pid in pids:
+    for _, pid in marks:
         wait_for(lambda p=pid: gone(p))
-    assert set(empty.written()) == {"download/sine"}
-    before = empty.written()
-    assert list(marks[0].parent.glob(".*.part.*"))
-    empty.run(*asked)
-    assert rewritten(empty, before) == {f"extract/{m}/sine" for m in MODELS}
-    assert not list(empty.home.rglob("*.part.*"))
+    kept = small.written()
+    assert kept == {n: when for n, when in before.items() if n not in ("extract/a/sine", "extract/b/sine")}
+    assert list(marks[0][0].glob(".*.part.*"))
+    small.run(*asked)
+    assert rewritten(small, kept) == {"extract/a/sine", "extract/b/sine"}
+    assert not list(small.home.rglob("*.part.*"))
 
 
-def test_interrupt_ends_kernels(empty):
-    process = empty.start("download", "extract", "--target", "sine", "--model", "a", "--set", "pause_s=60.0")
-    mark = empty.folder("extract", "a", "sine") / ".kernel"
-    pid = int(wait_for(lambda: mark.exists() and mark.read_text()))
+def test_interrupt_ends_kernels(small):
+    before = small.written()
+    process = small.start("extract", "--model", "a", "--set", "pause_s=60.0")
+    _, pid = begun(small, "a")
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=20)
     assert process.returncode == 130
     assert "Traceback" not in said
     assert gone(pid)
-    assert set(empty.written()) == {"download/sine"}
+    assert small.written() == {n: when for n, when in before.items() if n != "extract/a/sine"}
 
 
-def test_failure_holds_back_only_what_reads_it(compendium):
-    before = compendium.written()
-    compendium.edit("lib/models/b.py", "return 2.0", 'raise ValueError("no weights\\nhere")')
-    compendium.edit("lib/models/c.py", "return 3.0", "return 4.0")
-    said = compendium.run("--target", "sine", status=1)
-    assert rewritten(compendium, before) == {"extract/c/sine", "encode/c/sine"}
+def test_failure_holds_back_only_what_reads_it(small):
+    before = small.written()
+    small.edit("lib/models/b.py", "return 2.0", 'raise ValueError("no weights\\nhere")')
+    small.edit("lib/models/a.py", "return 1.0", "return 4.0")
+    said = small.run(status=1)
+    assert rewritten(small, before) == {"extract/a/sine", "encode/a/sine"}
     assert "encode/b/sine" in lines(said, "held back")
     assert "figures" in lines(said, "held back")
     summary = said[said.rindex("failed 02_extract b sine") :]
     assert "ValueError: no weights" in summary.splitlines()[0]
-    executed = compendium.folder("extract", "b", "sine") / "run.ipynb"
+    executed = small.folder("extract", "b", "sine") / "run.ipynb"
     assert str(executed) in summary
     assert "Traceback (most recent call last)" in executed.read_text(encoding="utf-8")
     assert not executed.with_name("run.json").exists()
@@ -355,12 +401,12 @@ def test_set_reaches_declaring_steps_and_is_recorded(compendium):
     )
 
 
-def test_figures_are_left_alone_while_another_result_is_stale(compendium):
-    before = compendium.written()
-    compendium.edit("lib/ridge.py", "slope=2.0", "slope=4.0")
-    said = compendium.run("--model", "a", "--target", "sine")
-    assert rewritten(compendium, before) == {"encode/a/sine"}
-    assert "reads 03_encode a noise: left" in lines(said, "left")["figures"]
+def test_figures_are_left_alone_while_another_result_is_stale(small):
+    before = small.written()
+    small.edit("lib/ridge.py", "slope=2.0", "slope=4.0")
+    said = small.run("--model", "a")
+    assert rewritten(small, before) == {"encode/a/sine"}
+    assert "reads 03_encode b sine: left" in lines(said, "left")["figures"]
     assert lines(said, "left")["encode/b/sine"] == "lib/ridge.py changed"
 
 
@@ -369,21 +415,20 @@ def test_step_without_its_input_is_an_error(empty):
     assert "reads 02_extract a sine: left" in lines(said, "left")["encode/a/sine"]
 
 
-def test_results_of_removed_plugins_are_ignored(compendium):
-    (compendium.root / "lib" / "models" / "c.py").unlink()
-    said = compendium.run()
-    assert lines(said, "ran").keys() == {"figures"}
-    assert "data/encode/c/sine gone" in lines(said, "ran")["figures"]
-    drawn = (compendium.folder("figures") / "lines.csv").read_text().splitlines()
-    assert drawn == [f"{m} {t}" for m in ("a", "b") for t in TARGETS]
+def test_results_of_removed_plugins_are_ignored(reduced):
+    assert lines(reduced.said, "ran").keys() == {"figures"}
+    assert "lib/models/c.py gone" in lines(reduced.said, "ran")["figures"]
+    drawn = (reduced.folder("figures") / "lines.csv").read_text().splitlines()
+    assert drawn == ["a sine", "b sine"]
+    assert "0 of 6 jobs" in reduced.run("--dry-run")
 
 
-def test_files_put_by_hand_survive_and_old_outputs_do_not(compendium):
-    folder = compendium.folder("encode", "a", "sine")
+def test_files_put_by_hand_survive_and_old_outputs_do_not(small):
+    folder = small.folder("encode", "a", "sine")
     (folder / "notes.txt").write_text("mine", encoding="utf-8")
-    assert "0 of 15" in compendium.run("--dry-run")
-    compendium.edit("notebooks/03_encode.ipynb", "predictions.bin", "guesses.bin")
-    compendium.run("encode", "--model", "a", "--target", "sine")
+    assert "0 of 6" in small.run("--dry-run")
+    small.edit("notebooks/03_encode.ipynb", "predictions.bin", "guesses.bin")
+    small.run("encode", "--model", "a")
     assert (folder / "notes.txt").read_text(encoding="utf-8") == "mine"
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     assert names == {"notes.txt", "guesses.bin", "scores.json", "run.ipynb", "run.json"}
@@ -397,30 +442,28 @@ def test_data_file_beside_a_plugin_counts(compendium):
     assert set(lines(said, "fresh")) == {n for n in ALL if n.endswith("sine")}
 
 
-def test_two_runs_at_once_share_the_work(empty):
-    asked = ("download", "extract", "--target", "sine", "--model", "a", "--set", "pause_s=1.0")
-    both = [empty.start(*asked), empty.start(*asked)]
+def test_two_runs_at_once_share_the_work(small):
+    asked = ("extract", "--model", "a", "--set", "pause_s=1.0")
+    both = [small.start(*asked), small.start(*asked)]
     said = [process.communicate(timeout=60)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     ran = [name for text in said for name in lines(text, "ran")]
-    assert sorted(ran) == ["download/sine", "extract/a/sine"]
-    assert "0 of 2 jobs" in empty.run(*asked)
+    assert ran == ["extract/a/sine"]
+    assert "0 of 2 jobs" in small.run(*asked, "--dry-run")
 
 
-def test_full_disk_leaves_no_record_and_no_torn_file(compendium):
+def test_full_disk_leaves_no_record_and_no_torn_file(small):
     # A limit on the size of a file makes the write itself fail, in the kernel, as a full disk does.
-    compendium.edit("notebooks/03_encode.ipynb", "bytes(n_bytes)", "bytes(n_bytes if model == 'a' else 2)")
-    asked = ("encode", "--target", "sine", "--set", "n_bytes=4000000", "--jobs", "2")
+    asked = ("encode", "--model", "a", "--set", "n_bytes=4000000")
 
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
 
-    said = compendium.run(*asked, status=1, preexec_fn=limit)
-    assert lines(said, "ran").keys() == {"encode/b/sine", "encode/c/sine"}
+    said = small.run(*asked, status=1, preexec_fn=limit)
     assert "failed 03_encode a sine: OSError" in said
-    folder = compendium.folder("encode", "a", "sine")
+    folder = small.folder("encode", "a", "sine")
     assert {path.name for path in folder.iterdir()} == {".lock", "run.ipynb"}
-    assert lines(compendium.run(*asked), "ran") == {"encode/a/sine": "never finished"}
+    assert lines(small.run(*asked), "ran") == {"encode/a/sine": "never finished"}
     assert (folder / "predictions.bin").stat().st_size == 4_000_000
 
 
@@ -434,26 +477,19 @@ if __name__ == "__main__":
 """
 
 
-def test_cluster_of_worker_processes_runs_the_same_jobs(empty):
-    (empty.root / "cluster.py").write_text(CLUSTER, encoding="utf-8")
-    process = empty.start(file="cluster.py", stderr=subprocess.DEVNULL)
+def test_cluster_of_worker_processes_runs_the_same_jobs(small):
+    (small.root / "cluster.py").write_text(CLUSTER, encoding="utf-8")
+    process = small.start(file="cluster.py", stderr=subprocess.DEVNULL)
+    small.edit("lib/models/a.py", "return 1.0", 'raise ValueError("no weights")')
+    small.edit("lib/models/b.py", "return 2.0", "return 3.0")
     try:
-        address = process.stdout.readline().strip()
-        asked = ("--target", "sine", "--model", "a", "--model", "b", "--scheduler", address)
-        made = {
-            "download/sine",
-            "extract/a/sine",
-            "extract/b/sine",
-            "encode/a/sine",
-            "encode/b/sine",
-            "figures",
-        }
-        assert set(lines(empty.run(*asked), "ran")) == made
-        assert "0 ran, 6 fresh" in empty.run(*asked)
-        empty.edit("lib/models/a.py", "return 1.0", 'raise ValueError("no weights")')
-        assert "failed 02_extract a sine: ValueError: no weights" in empty.run(*asked, status=1)
-        elsewhere = os.environ | {"COMPENDIUM_HOME": str(empty.home / "elsewhere")}
-        said = empty.run(*asked, status=2, env=elsewhere)
+        asked = ("--scheduler", process.stdout.readline().strip())
+        said = small.run(*asked, status=1)
+        assert "failed 02_extract a sine: ValueError: no weights" in said
+        assert set(lines(said, "held back")) == {"encode/a/sine", "figures"}
+        assert set(lines(said, "ran")) == {"extract/b/sine", "encode/b/sine"}
+        elsewhere = os.environ | {"COMPENDIUM_HOME": str(small.home / "elsewhere")}
+        said = small.run(*asked, status=2, env=elsewhere)
         assert "has repository and home" in said
         assert "Traceback" not in said
     finally:
