@@ -1,5 +1,9 @@
 """One look for all figures: axes-level plots of tidy tables, and the files that a figure becomes."""
 
+import contextlib
+from itertools import cycle
+
+import matplotlib as mpl
 import numpy as np
 import seaborn as sns
 from matplotlib import colors
@@ -51,12 +55,13 @@ def score_bars(table, ax, *, xlabel):
     -------
     matplotlib.axes.Axes
     """
-    error = np.abs(table[["low", "high"]].to_numpy().T - table["value"].to_numpy())
     places = np.arange(len(table))
-    colours = [colour(model) for model in table["model"]]
-    ax.barh(places, table["value"], xerr=error, color=colours, height=0.7, capsize=2)
+    ax.barh(places, table["value"], color=[colour(model) for model in table["model"]], height=0.7)
+    middle, half = _interval(table)
+    ax.errorbar(middle, places, xerr=half, fmt="none", ecolor="black", capsize=2)
     ax.set_yticks(places, [label(model) for model in table["model"]])
-    ax.set(xlabel=xlabel, xlim=(0, max(1, table["high"].max())), ylim=(len(table) - 0.4, -0.6))
+    largest = np.nanmax(table[["value", "high"]].to_numpy(), initial=1)
+    ax.set(xlabel=xlabel, xlim=(0, largest), ylim=(len(table) - 0.4, -0.6))
     return ax
 
 
@@ -108,11 +113,10 @@ def recovered(table, ax, *, hue, title):
     matplotlib.axes.Axes
     """
     shades = sns.color_palette("viridis", table[hue].nunique())
-    for shade, marker, (level, part) in zip(shades, "osD^v", table.groupby(hue), strict=False):
-        error = np.abs(part[["low", "high"]].to_numpy().T - part["value"].to_numpy())
-        ax.errorbar(
-            part["planted"], part["value"], yerr=error, fmt=marker, ms=4, color=shade, label=level, capsize=2
-        )
+    for shade, marker, (level, part) in zip(shades, cycle("osD^v"), table.groupby(hue), strict=False):
+        middle, half = _interval(part)
+        ax.errorbar(part["planted"], middle, yerr=half, fmt="none", ecolor=shade, capsize=2)
+        ax.plot(part["planted"], part["value"], marker, ms=4, color=shade, label=level)
     ax.axline((1, 1), slope=1, color="grey", linewidth=0.8, zorder=0)
     ax.legend(title=title, loc="upper left", fontsize=7, title_fontsize=7)
     return ax
@@ -145,7 +149,7 @@ def planted_panels(table, figure):
     Parameters
     ----------
     table : pandas.DataFrame
-        The tables of `lib.planted.tables` and the summaries of all models, one below the other, told apart by
+        The tables of `lib.recovery.tables` and the summaries of all models, one below the other, told apart by
         `panel` ("layers", "corrected r2", "models").
     figure : matplotlib.figure.Figure
     """
@@ -162,7 +166,7 @@ def planted_panels(table, figure):
 
 
 def save_figure(figure, table, path):
-    """Write a figure as PDF and PNG, and the table it shows as CSV, all of one name.
+    """Write a figure as PDF and PNG, and the table it shows as CSV, all of one name, or none of them.
 
     The same figure gives the same bytes, so that a changed file is a changed figure.
 
@@ -173,11 +177,15 @@ def save_figure(figure, table, path):
     path : pathlib.Path
         Without ending.
     """
-    with atomic(path.with_name(path.name + ".pdf")) as part:
-        figure.savefig(part, metadata={"CreationDate": None})
-    with atomic(path.with_name(path.name + ".png")) as part:
-        figure.savefig(part)
-    save_table(table, path.with_name(path.name + ".csv"))
+    with contextlib.ExitStack() as stack:
+        pdf, png, csv = (
+            stack.enter_context(atomic(path.with_name(path.name + ending)))
+            for ending in (".pdf", ".png", ".csv")
+        )
+        stack.enter_context(mpl.rc_context(STYLE))
+        figure.savefig(pdf, metadata={"CreationDate": None})
+        figure.savefig(png)
+        save_table(table, csv)
 
 
 def save_numbers(table, path):
@@ -202,3 +210,9 @@ def save_numbers(table, path):
     if len(bad):
         raise ValueError(f"names of numbers must be unique and lower case, not so: {bad.iloc[:3].tolist()}")
     save_table(table[NUMBERS].sort_values("name"), path)
+
+
+def _interval(table):
+    """Middle and half width of each row's interval, which need not lie around its value."""
+    low, high = table["low"].to_numpy(), table["high"].to_numpy()
+    return (low + high) / 2, (high - low) / 2
