@@ -117,7 +117,15 @@ def inference(module, on):
 def difference(a, b):
     """Largest absolute difference of two arrays, relative to the largest absolute value of the first.
 
-    NaN if either holds one; the absolute difference where the first is all 0.
+    Parameters
+    ----------
+    a, b : array or tensor
+        Of one shape.
+
+    Returns
+    -------
+    float
+        NaN if either holds one; the absolute difference where the first is all 0.
     """
     a, b = torch.as_tensor(a).double(), torch.as_tensor(b).double()
     return float((a - b).abs().max() / (a.abs().max() or 1.0))

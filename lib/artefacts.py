@@ -93,18 +93,44 @@ def load(path):
 
 
 def save_table(table, path):
-    """Write a tidy table as CSV, without its index."""
+    """Write a tidy table as CSV.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Its index is not written.
+    path : str or pathlib.Path
+    """
     with atomic(path) as part:
         table.to_csv(part, index=False)
 
 
 def load_table(path, **types):
-    """Read a tidy table; `types` are column types, by name."""
+    """Read a tidy table.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        CSV with a header.
+    **types
+        Types of columns, by name; others are guessed.
+
+    Returns
+    -------
+    pandas.DataFrame
+    """
     return pd.read_csv(path, dtype=types or None)
 
 
 def save_json(value, path):
-    """Write a record as indented JSON."""
+    """Write a record as indented JSON.
+
+    Parameters
+    ----------
+    value : dict or list
+        Of what JSON knows.
+    path : str or pathlib.Path
+    """
     with atomic(path) as part:
         part.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 

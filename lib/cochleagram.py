@@ -123,7 +123,25 @@ class HalfCosineBank:
         return responses
 
     def entries(self, n_samples, rate_hz):
-        """Channel, frequency bin and amplitude where `responses` are not 0: about one entry in 25."""
+        """Where `responses` are not 0: about one entry in 25.
+
+        Parameters
+        ----------
+        n_samples, rate_hz
+            As for `responses`.
+
+        Returns
+        -------
+        channel, frequency_bin : int array (n_entries,)
+            In ascending order of channel, then of bin.
+        amplitude : array (n_entries,)
+            Dimensionless, above 0 and at most 1 / √s.
+
+        Raises
+        ------
+        ValueError
+            As `responses` does.
+        """
         if self.high_hz > rate_hz / 2:
             raise ValueError(
                 f"high_hz={self.high_hz:g} is above half the sampling rate of {rate_hz:g} Hz; "

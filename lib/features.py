@@ -98,10 +98,12 @@ def repeatability(model, table, path, *, n_stimuli=2, device="auto"):
 
     Parameters
     ----------
-    model, table, path, device
+    model, table, path
         As for `extract`.
     n_stimuli : int
         How many to extract again.
+    device
+        As for `extract`.
 
     Returns
     -------

@@ -23,13 +23,18 @@ PACKAGES = (
 
 
 def digests(folder, names):
-    """SHA-256 of some files of a folder, by name; those that do not exist are left out.
+    """SHA-256 of some files of a folder.
 
     Parameters
     ----------
     folder : pathlib.Path
     names : iterable of str
         Paths relative to the folder.
+
+    Returns
+    -------
+    dict
+        Name → SHA-256; files that do not exist are left out.
     """
     present = [name for name in names if (folder / name).is_file()]
     with ThreadPoolExecutor(4) as pool:  # hashing releases the interpreter's lock
