@@ -130,10 +130,15 @@ def attainable(X, signal, train):
     Returns
     -------
     array (n_voxels,)
-        Mean over splits of the test stimuli's squared correlation, negative correlations counted as 0.
+        Mean over splits of the test stimuli's squared correlation, negative correlations and constant
+        predictions counted as 0.
     """
-    fits = ((ridge.leave_one_out(X, signal, split).predictions[~split], signal[~split]) for split in train)
-    return np.mean([metrics.squared_correlation(test, predicted) for predicted, test in fits], axis=0)
+    scores = []
+    for split in train:
+        fit = ridge.leave_one_out(X, signal, split)
+        r2 = metrics.squared_correlation(signal[~split], fit.predictions[~split])
+        scores.append(np.where(fit.constant, 0, r2))
+    return np.mean(scores, axis=0)
 
 
 def target(model, stimuli, *, rois, design, seed):
@@ -163,7 +168,9 @@ def target(model, stimuli, *, rois, design, seed):
         features.extract(model, stimuli, path)
         columns = {layer: ridge.compress(features.blocks(path, layer)) for layer in model.layers}
     train = folds.half_splits(stimuli["stimulus"], seed=seed, groups=stimuli.get("group"))
-    profiles = {roi: directions(columns, layer, train) for roi, layer in rois.items()}
+    # Read-outs are designed on other halves than those that will score them.
+    apart = folds.half_splits(stimuli["stimulus"], seed=seed + 1, groups=stimuli.get("group"))
+    profiles = {roi: directions(columns, layer, apart) for roi, layer in rois.items()}
     responses = brain(profiles, stimuli["stimulus"], design=design, rng=np.random.default_rng(seed))
     reachable = xr.zeros_like(responses["true_share"])
     for roi, layer in rois.items():
