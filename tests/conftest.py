@@ -1,0 +1,10 @@
+"""Several test processes at once share the cores."""
+
+import os
+
+# Here, because NumPy and torch read these when they are imported. Processes that each take all cores wait for
+# one another in every product of matrices: two of them on two cores are several times slower than on one each.
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if WORKERS > 1:
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, str(max(1, (os.cpu_count() or 1) // WORKERS)))
