@@ -76,7 +76,9 @@ def graph(known):
 
 def select(args, known, jobs):
     """The jobs that may run: by default all models with the planted targets, which need no download."""
-    steps = [NAMES[plugins.require(name, NAMES, "step")] for name in args.steps] or STEPS
+    steps = [
+        NAMES.get(name) or plugins.require(name, [*NAMES, *STEPS], "step") for name in args.steps
+    ] or STEPS
     models = [named_model(name, known["model"]) for name in args.model or known["model"]]
     named = [plugins.require(name, [*known["target"], "all"], "target") for name in args.target or ()]
     named = named or [name for name, constants in known["target"].items() if constants["PLANTED"]]
@@ -122,6 +124,9 @@ def settings(assignments, steps):
     """Parameters set by hand, by step, checked against what the notebooks declare."""
     declared = {step: sources.declared(notebook(step)) for step in steps}
     swept = {name for names, _ in STEPS.values() for name in names}
+    bare = [assignment for assignment in assignments if "=" not in assignment]
+    if bare:
+        raise ValueError(f"--set {bare[0]}: NAME=VALUE is wanted")
     texts = dict(assignment.partition("=")[::2] for assignment in assignments)
     for step in steps:
         for name in STEPS[step][0]:
@@ -256,9 +261,11 @@ def cluster(address):
     with Client(address) as client:
         try:
             places = client.run(whereabouts)
-        except ModuleNotFoundError as error:
+        except Exception as error:  # what a worker raises while it unpickles arrives as text
+            if "ModuleNotFoundError" not in repr(error):
+                raise
             raise ValueError(
-                f"the workers have no {error.name}: start them in {ROOT}, in this Python"
+                f"the workers cannot import run_all: start them in {ROOT}, in this Python"
             ) from error
         for worker, place in places.items():
             if place != whereabouts():
@@ -303,7 +310,8 @@ def summary(status):
     kinds = [what for what, _ in status.values()]
     ended = [f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys((*GOOD, *kinds))]
     failed = [
-        f"failed {job}: {why[0]}\n  in full: {job.folder / 'run.ipynb'}"
+        f"failed {job}: {why[0]}"
+        + (f"\n  in full: {file}" if (file := job.folder / "run.ipynb").exists() else "")
         for job, (w, why) in status.items()
         if w == "failed"
     ]

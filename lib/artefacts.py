@@ -161,7 +161,7 @@ def record(folder):
     """
     try:
         found = load_json(Path(folder) / "run.json")
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
         return {}
     parts = ("code", "parameters", "inputs", "outputs")
     return found if isinstance(found, dict) and all(isinstance(found.get(p), dict) for p in parts) else {}

@@ -130,6 +130,10 @@ def _check_values(response):
 
 def _check_splits(train, stimuli):
     mask = train.values
+    if len(mask) < 2:
+        raise ValueError(
+            "train has a single split; layers are chosen and scored on different ones: give two or more"
+        )
     _check(train["split"].values[~mask.any(axis=1)], "splits without a training stimulus")
     _check(train["split"].values[mask.all(axis=1)], "splits without a test stimulus")
     if "group" in stimuli.columns:

@@ -259,13 +259,18 @@ def _rows(model, module, inputs, layers):
     """Features (stimulus, unit) of a batch, on its device, by layer."""
 
     def keep(output):
+        if output.is_complex() or output.ndim < 2:
+            kind = "complex numbers" if output.is_complex() else f"shape {tuple(output.shape)}"
+            raise ValueError(
+                f"a layer of {model.name} puts out {kind}; real numbers (batch, unit, …) are wanted"
+            )
         output = output.float()
         timed = model.time_axis is not None and output.ndim > 2
         # A copy, because a later module may work in place on the very same memory.
-        return (output.mean(model.time_axis) if timed else output.clone()).flatten(1)
+        return output.mean(model.time_axis) if timed else output.clone()
 
     found = activations.record(module, inputs, layers, keep=keep, stop=True)
-    return {name: found[name] for name in layers}
+    return {name: found[name].flatten(1) for name in layers}
 
 
 def _lay_out(file, table, sizes, batch_size):

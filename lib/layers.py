@@ -51,7 +51,7 @@ def selection_splits(n_layers, n_voxels, n_splits, *, seed=0, published=None):
     return halves.reshape(n_layers, n_voxels, n_splits).astype(bool)
 
 
-def best_layer(scores, *, n_iterations=10, clip=None, published=None):
+def best_layer(scores, *, n_iterations=10, clip=None, published=None, n_copies=1):
     """Score of each voxel's best layer, read on splits that did not choose it.
 
     In every iteration the splits are halved (`selection_splits`, seeded by the iteration's number); the layer
@@ -68,6 +68,9 @@ def best_layer(scores, *, n_iterations=10, clip=None, published=None):
         Upper limit of the medians (not of single splits); 1 for corrected r² as published.
     published : {"tuckute2023"}, optional
         See `selection_splits`.
+    n_copies : int
+        Each voxel comes so many times, one copy after the other (resamples of it), and all its copies are
+        given the same halves of the splits.
 
     Returns
     -------
@@ -82,7 +85,8 @@ def best_layer(scores, *, n_iterations=10, clip=None, published=None):
     scores = scores.transpose("layer", "voxel", "split")
     chosen = []
     for iteration in range(n_iterations):
-        selects = selection_splits(*scores.shape, seed=iteration, published=published)
+        sizes = len(scores), scores.sizes["voxel"] // n_copies, scores.sizes["split"]
+        selects = selection_splits(*sizes, seed=iteration, published=published).repeat(n_copies, axis=1)
         choice = _median(np.where(selects, scores.values, np.nan), clip)
         reading = _median(np.where(selects, np.nan, scores.values), clip)
         layer = _argmax(choice, np.random.RandomState(0))

@@ -19,7 +19,7 @@ def scan():
     """
     found = {}
     for file in [*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "lib").rglob("*.py")]:
-        beside = [p for p in file.parent.glob(f"{file.stem}.*.*") if file.suffix == ".py"]
+        beside = [p for p in file.parent.glob(f"{file.stem}.*") if p != file] if file.suffix == ".py" else []
         found |= {_name(p): (digest(p), ()) for p in beside}
         tree = _tree(file)
         if tree is None:  # its job shall fail, with the traceback in its notebook, and no other

@@ -40,7 +40,10 @@ def read(path, *, sha256=None):
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"stimulus {path} does not exist; run the download step of its target again")
+        raise FileNotFoundError(
+            f"stimulus {path} does not exist; put it back, or delete the folder of its target in data/download "
+            f"and run the download step again"
+        )
     if sha256 is not None and digest(path) != sha256:
         raise ValueError(f"stimulus {path} has changed: SHA-256 {digest(path)}, expected {sha256}")
     kind = path.suffix.lower()

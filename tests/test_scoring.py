@@ -22,6 +22,7 @@ def components(n_layers=N_LAYERS, seed=0):
     responses = xr.Dataset(
         {"response": (("repeat", "stimulus", "voxel"), Y[None]), "train": (("split", "stimulus"), train)},
         coords={"stimulus": names, "voxel": ["Speech", "music", "pitch"], "split": np.arange(N_SPLITS)},
+        attrs={"kind": "component"},
     )
     features = [xr.DataArray(z, dims=("stimulus", "unit"), coords={"stimulus": names}) for z in latents]
     encoded = [encoding.encode(X, responses) for X in features]
@@ -40,7 +41,7 @@ def corrected(seed=0):
         "roi": ("voxel", np.tile(np.repeat(["V4", "V1"], 4), 3)),
     }
     r2 = xr.DataArray(r2, dims=("layer", "split", "voxel"), coords=coords)
-    return xr.Dataset({"r2_corrected": r2, "r2": r2 / 2}, attrs={"corrected": 1})
+    return xr.Dataset({"r2_corrected": r2, "r2": r2 / 2}, attrs={"corrected": 1, "kind": "voxel"})
 
 
 def slow_best(values, selects, *, clip=np.inf):
@@ -74,9 +75,11 @@ def test_components_equal_a_slow_computation(published):
     np.testing.assert_allclose(table["position"], (position - 1) / (N_LAYERS - 1), rtol=1e-12)
 
 
-def test_intervals_of_components_equal_a_slow_computation():
+@pytest.mark.parametrize("published", [None, "tuckute2023"])
+def test_intervals_of_components_equal_a_slow_computation(published):
     scores, responses, predictions = components()
-    table = scoring.summary(scores, responses, predictions, n_resamples=12, rng=np.random.default_rng(7))
+    rng = np.random.default_rng(7)
+    table = scoring.summary(scores, responses, predictions, published=published, n_resamples=12, rng=rng)
     weights = inference.draws(N, 12, np.random.default_rng(7))
     Y = responses["response"].values[0]
     again = np.empty((12, 3))
@@ -84,8 +87,9 @@ def test_intervals_of_components_equal_a_slow_computation():
         rows = np.repeat(np.arange(N), counts)
         for v in range(3):
             r2 = np.array([[slow_r2(Y[:, v], split[:, v], rows) for split in p.values] for p in predictions])
+            # the halves of the value itself, whatever the resample
             halves = [
-                layers.selection_splits(N_LAYERS, 36, N_SPLITS, seed=k)[:, 3 * i + v]
+                layers.selection_splits(N_LAYERS, 3, N_SPLITS, seed=k, published=published)[:, v]
                 for k in range(N_ITERATIONS)
             ]
             again[i, v] = np.mean([slow_best(r2, half)[0] for half in halves])
@@ -127,7 +131,7 @@ def test_the_interval_covers_the_true_r2_nearly_as_often_as_claimed():
         prediction = xr.DataArray(Y_hat, dims=dims, coords=names | {"split": np.arange(10)})
         response = xr.DataArray(Y[None], dims=("repeat", *dims[1:]), coords=names)
         r2 = inference.resampled_r2(response[0], prediction, np.ones((1, 165)))[0].expand_dims("layer")
-        scores = xr.Dataset({"r2": r2}, attrs={"corrected": 0})
+        scores = xr.Dataset({"r2": r2}, attrs={"corrected": 0, "kind": "component"})
         table = scoring.summary(scores, response.to_dataset(name="response"), [prediction], rng=rng)
         hits.append(((table["low"] <= rho2) & (rho2 <= table["high"])).mean())
     # Measured .935. 1.5/165 for a percentile interval, and 4 standard errors of 400 trials.
@@ -164,6 +168,26 @@ def test_regions_say_what_was_sampled():
     assert table[["score", "unit", "interval"]].drop_duplicates().to_numpy().tolist() == [
         ["r2_corrected", "subject", "t"]
     ]
+
+
+def test_voxels_without_repeats_are_scored_over_subjects_too():
+    scores = corrected().assign_attrs(corrected=0)
+    table = scoring.summary(scores, None, None, rng=np.random.default_rng(0)).set_index("part")
+    assert set(table["score"]) == {"r2"}
+    assert table["n"].tolist() == [3, 3, 3]
+    doubled = scoring.summary(
+        corrected().assign(r2_corrected=scores["r2"]), None, None, rng=np.random.default_rng(0)
+    )
+    assert table["value"].tolist() == doubled["value"].tolist()
+
+
+def test_scores_above_1_and_undefined_ones_are_counted():
+    scores = corrected()
+    scores["r2_corrected"][0, 0, :8] = np.nan  # one of 3 x 6 entries of each voxel of subject a
+    table = scoring.summary(scores, None, None, rng=np.random.default_rng(0)).set_index("part")
+    # voxels 4 to 7, in V1, are above 1 in one of three layers; subject a has a third of the voxels
+    np.testing.assert_allclose(table["above_1"], [4 / 24 / 3, 4 / 12 / 3, 0], rtol=1e-12)
+    np.testing.assert_allclose(table["undefined"], np.full(3, 8 / 24 / 18), rtol=1e-12)
 
 
 def test_published_halves_differ_from_the_default():

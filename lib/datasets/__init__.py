@@ -70,4 +70,6 @@ def load(name):
     fetch_all(registry(name).itertuples(index=False))
     plugin = importlib.import_module(f"lib.datasets.{name}")
     responses, stimuli = plugin.load(directory("download", target=name))
+    stated = {field: getattr(plugin, field.upper()) for field in ("modality", "kind", "licence", "citation")}
+    responses = responses.assign_attrs(target=name, planted=int(plugin.PLANTED), **stated)
     return validate(responses, stimuli)

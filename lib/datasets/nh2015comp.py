@@ -83,11 +83,7 @@ def load(_folder):
             "roi": ("voxel", list(COMPONENTS)),
             "label": ("voxel", list(COMPONENTS.values())),
         },
-        attrs={
-            "target": "nh2015comp", "modality": MODALITY, "kind": KIND, "planted": int(PLANTED),
-            "licence": LICENCE, "citation": CITATION,
-        },
-    )  # fmt: skip
+    )
     return responses, stimuli
 
 

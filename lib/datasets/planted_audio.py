@@ -34,11 +34,4 @@ def load(folder):
     """
     stimuli = synthesis.write_sounds(folder / "stimuli", n_per_category=33, seed=SEED)
     responses = planted.target(models.load(MODEL), stimuli, rois=ROIS, design=DESIGN, seed=SEED)
-    attrs = {
-        "target": "planted_audio",
-        "modality": MODALITY,
-        "kind": KIND,
-        "licence": LICENCE,
-        "citation": CITATION,
-    }
-    return responses.assign_attrs(attrs), stimuli
+    return responses, stimuli

@@ -37,11 +37,4 @@ def load(folder):
     """
     stimuli = photographs.write_crops(folder / "stimuli", n_per_photograph=16, seed=SEED)
     responses = planted.target(models.load(MODEL), stimuli, rois=ROIS, design=DESIGN, seed=SEED)
-    attrs = {
-        "target": "planted_vision",
-        "modality": MODALITY,
-        "kind": KIND,
-        "licence": LICENCE,
-        "citation": CITATION,
-    }
-    return responses.assign_attrs(attrs), stimuli
+    return responses, stimuli
