@@ -101,7 +101,10 @@ def quotable(found, *, smallest_repeat_r, level=0.95):
     accuracy = inference.mean_interval(
         shares.reset_index(), value="value", by=["target", "model"], level=level
     )
-    what = f"share of planted voxels (repeats correlate above {smallest_repeat_r}) whose best layer is the planted one; read-outs chosen to be told apart"
+    what = (
+        f"share of planted voxels (repeats correlate above {smallest_repeat_r}) whose best layer is the "
+        "planted one; read-outs chosen to be told apart"
+    )
     accuracy = accuracy.assign(quantity="layer_found", what=what)
     _, recovered = tables(found, smallest_repeat_r=smallest_repeat_r, level=level)
     part = (
