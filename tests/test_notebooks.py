@@ -111,10 +111,12 @@ def test_reads_line_table_of_steps_and_code_agree(file):
 @each
 def test_parameters_are_literals_each_explained(file):
     (cell,) = [cell for cell in cells(file) if "parameters" in cell.metadata.get("tags", ())]
-    for line in cell.source.splitlines():
-        assert re.fullmatch(r"\w+ = .*\S  # \S.*", line), line
+    lines = cell.source.splitlines()
+    for node in ast.parse(cell.source).body:
+        rest = lines[node.end_lineno - 1][node.end_col_offset :]
+        assert re.fullmatch(r"  # \S.*", rest), f"{ast.unparse(node)}: unit or allowed values are not said"
     declared = sources.declared(file)  # raises unless all are literals
-    assert len(declared) == len(cell.source.splitlines())
+    assert len(declared) == len(ast.parse(cell.source).body)
     assert set(run_all.STEPS[file.stem][0]) <= set(declared)
 
 
