@@ -45,13 +45,7 @@ def directions(layers, layer, train, *, n_directions=2, n_candidates=5):
         basis @ linalg.eigh(basis.T @ error @ basis, basis.T @ variance @ basis, subset_by_index=last)[1]
     )
     own, *rivals = (candidates.T @ (v - e) @ candidates for e, v in ((error, variance), *forms.values()))
-    weights = np.full(len(rivals), 1 / max(len(rivals), 1))
-    for _ in range(20):  # the strongest rivals of the present mixtures weigh most in the next ones
-        contest = np.tensordot(weights, rivals, 1) - own if rivals else -own
-        mixtures = linalg.eigh(contest, candidates.T @ variance @ candidates)[1][:, :n_directions]
-        strength = np.exp(8 * np.array([np.trace(mixtures.T @ r @ mixtures) / n_directions for r in rivals]))
-        weights = strength / strength.sum()
-    return _standard(candidates @ mixtures)
+    return _standard(candidates @ _contest(own, rivals, candidates.T @ variance @ candidates, n_directions))
 
 
 def brain(profiles, stimuli, *, design, rng):
@@ -188,6 +182,19 @@ def target(model, stimuli, *, rois, design, seed):
         true_layers=", ".join(f"{roi} {layer}" for roi, layer in rois.items()),
         true_bh=float(stats.spearmanr(range(len(depth)), depth).statistic),
     )
+
+
+def _contest(own, rivals, variance, n_directions):
+    """Mixtures (n_candidates, n_directions) whose share explained exceeds that of the strongest rival most."""
+    rivals = np.reshape(rivals, (-1, *own.shape))
+    weights, tried = np.full(len(rivals), 1 / max(len(rivals), 1)), []
+    for _ in range(20):  # the strongest rivals of the present mixtures weigh more in the next ones
+        mixtures = linalg.eigh(np.tensordot(weights, rivals, 1) - own, variance)[1][:, :n_directions]
+        share, *others = (np.trace(mixtures.T @ form @ mixtures) / n_directions for form in (own, *rivals))
+        tried.append((share - max(others, default=0), mixtures))
+        strength = np.exp(8 * np.array(others))
+        weights = (weights + strength / strength.sum()) / 2
+    return max(tried, key=lambda attempt: attempt[0])[1]
 
 
 def _standard(columns):
