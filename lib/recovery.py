@@ -31,7 +31,7 @@ def voxels(scores, truth):
     """
     if scores["voxel"].values.tolist() != truth["voxel"].values.tolist():
         raise ValueError("scores and truth are of different voxels, or in different order")
-    missing = sorted(set(truth["true_layer"].values) - set(scores["layer"].values))
+    missing = sorted(set(truth["true_layer"].values.tolist()) - set(scores["layer"].values.tolist()))
     if missing:
         raise ValueError(f"scores lack the planted layers {missing}: they are of another model")
     preferred = layers.preferred_layer(scores["r2_corrected"])["position"].values.astype(int) - 1
