@@ -109,6 +109,7 @@ def test_components_say_what_was_resampled():
         [N, "stimulus", "bootstrap"]
     ]
     assert (table["low"] < table["high"]).all()
+    assert (table["above_1"] == 0).all()  # as a squared correlation cannot be
 
 
 def test_a_model_of_one_layer_has_no_position():
@@ -134,7 +135,7 @@ def test_the_interval_covers_the_true_r2_nearly_as_often_as_claimed():
         scores = xr.Dataset({"r2": r2}, attrs={"corrected": 0, "kind": "component"})
         table = scoring.summary(scores, response.to_dataset(name="response"), [prediction], rng=rng)
         hits.append(((table["low"] <= rho2) & (rho2 <= table["high"])).mean())
-    # Measured .935. 1.5/165 for a percentile interval, and 4 standard errors of 400 trials.
+    # Measured .942. 1.5/165 for a percentile interval, and 4 standard errors of 400 trials.
     margin = 1.5 / 165 + 4 * np.sqrt(0.05 * 0.95 / 400)
     assert abs(np.mean(hits) - 0.95) < margin
 
@@ -220,6 +221,12 @@ def test_quotable_numbers_have_unique_names_in_lower_case():
         assert numbers[column].tolist() == whole[column].tolist()
     assert numbers["what"].str.contains("95 % bootstrap interval").sum() == 6
     assert numbers["what"].str.contains("95 % t interval").sum() == 6
+
+
+def test_a_slash_in_a_region_does_not_add_a_level_to_the_name():
+    table = scoring.summary(corrected(), None, None, rng=np.random.default_rng(0))
+    table = table.assign(part=["all", "V1/V2", "V4"], model="net", target="cortex")
+    assert scoring.quotable(table)["name"][1] == "encode/cortex/net/r2_corrected/v1_v2"
 
 
 def test_a_number_without_an_interval_says_why():
