@@ -186,6 +186,8 @@ def build(folder):
     for package in ("models", "datasets"):
         (made.root / "lib" / package / "__init__.py").write_text(PACKAGE, encoding="utf-8")
     (made.root / "lib" / "ridge.py").write_text(RIDGE, encoding="utf-8")
+    # A part of jsonschema that papermill can do without, and that alone takes a second to import at each run.
+    (made.root / "rfc3987_syntax.py").write_text("raise ImportError\n", encoding="utf-8")
     for name, source in NOTEBOOKS.items():
         nbformat.write(notebook(source), made.root / "notebooks" / f"{name}.ipynb")
     made.model("a")

@@ -463,8 +463,7 @@ def test_full_disk_leaves_no_record_and_no_torn_file(small):
     assert "failed 03_encode a sine: OSError" in said
     folder = small.folder("encode", "a", "sine")
     assert {path.name for path in folder.iterdir()} == {".lock", "run.ipynb"}
-    assert lines(small.run(*asked), "ran") == {"encode/a/sine": "never finished"}
-    assert (folder / "predictions.bin").stat().st_size == 4_000_000
+    assert lines(small.run(*asked, "--dry-run"), "stale") == {"encode/a/sine": "never finished"}
 
 
 CLUSTER = """
