@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from lib import plugins
+from lib import metrics, plugins
 
 PUBLISHED = ("tuckute2023",)
 
@@ -237,12 +237,8 @@ def relative_position(position, n_layers):
 
 def _median(values, clip):
     """Median along the last axis without NaN, at most `clip`; NaN where nothing is left."""
-    ordered = np.sort(values, axis=-1)
-    count = np.isfinite(ordered).sum(axis=-1)
-    # NaN sorts last, so the middle of the rest is found by counting.
-    middle = np.stack([np.maximum(count - 1, 0) // 2, np.minimum(count // 2, values.shape[-1] - 1)], axis=-1)
-    median = np.take_along_axis(ordered, middle, axis=-1).mean(axis=-1)
-    return np.where(count > 0, median if clip is None else np.minimum(median, clip), np.nan)
+    median = metrics.median(values)
+    return median if clip is None else np.minimum(median, clip)
 
 
 def _argmax(values, rng):

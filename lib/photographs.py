@@ -30,10 +30,6 @@ PHOTOGRAPHS = {
     "rocket": ("skimage.data", "rocket.jpg"),
     "tissue": ("skimage.data", "ihc.png"),
 }
-CREDIT = (
-    "photographs carried by scikit-image (public domain or CC0) and by scikit-learn (china.jpg by "
-    "danielbuechele, flower.jpg by vultilion, both CC BY 2.0)"
-)
 
 
 def photograph(name):

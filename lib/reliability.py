@@ -45,13 +45,7 @@ def single_repeat_reliability(Y):
     ----------
     Tuckute, Feather, Boebinger & McDermott (2023), PLoS Biol 21:e3002366, Methods (noise correction).
     """
-    pairs = np.sort(repeat_correlations(Y), axis=0)
-    count = np.isfinite(pairs).sum(axis=0)
-    if not len(pairs):
-        return np.full(pairs.shape[1], np.nan)
-    # NaN sorts last, so the middle of the finite ones is found by counting them.
-    middle = np.stack([np.maximum(count - 1, 0) // 2, count // 2 * (count > 0)])
-    return np.take_along_axis(pairs, np.minimum(middle, len(pairs) - 1), axis=0).mean(axis=0)
+    return metrics.median(np.moveaxis(repeat_correlations(Y), 0, -1))
 
 
 def spearman_brown(r, n_repeats):

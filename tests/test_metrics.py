@@ -78,3 +78,14 @@ def test_different_shapes_are_an_error(pair):
     for metric in (metrics.pearson, metrics.squared_correlation, metrics.explained_variance):
         with pytest.raises(ValueError, match="both be"):
             metric(pair[0], pair[1][:-1])
+
+
+def test_median_equals_nanmedian_and_is_silent_where_nothing_is_left():
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((4, 5, 7))
+    values[rng.random(values.shape) < 0.4] = np.nan
+    values[0, 0] = np.nan
+    left = np.isfinite(values).any(axis=-1)
+    np.testing.assert_array_equal(metrics.median(values)[left], np.nanmedian(values[left], axis=-1))
+    assert np.isnan(metrics.median(values)[~left]).all()
+    assert np.isnan(metrics.median(values[..., :0])).all()
