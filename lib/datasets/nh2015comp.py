@@ -1,14 +1,14 @@
 """The six components of human auditory cortex, as responses to 165 natural sounds."""
 
 import zlib
-from pathlib import Path
 
 import pandas as pd
 import scipy.io
 import xarray as xr
 
-from lib.artefacts import home, load_table
+from lib import naturalsounds
 from lib.download import raw
+from lib.naturalsounds import SOURCE
 
 LABEL = "NH2015 components"
 MODALITY = "audio"
@@ -28,10 +28,7 @@ COMPONENTS = {
     "speech": "Speech",
     "music": "Music",
 }
-SOURCE = (
-    "https://raw.githubusercontent.com/snormanhaignere/natsound165-neuron2015/"
-    "b41b99ff620d7997dbf278fc770f58566707726a/"
-)
+COUNTS = {"stimuli": 165, "voxels": 6, "subjects": None, "rois": 6, "repeats": 1}
 
 
 def load(_folder):
@@ -60,44 +57,27 @@ def load(_folder):
     Norman-Haignere et al. (2015), doi:10.1016/j.neuron.2015.11.035; the halves are those of Tuckute, Feather
     et al. (2023), doi:10.1371/journal.pbio.3002366.
     """
-    stimuli = _stimuli()
-    splits = load_table(Path(__file__).with_name("nh2015comp.splits.csv")).set_index("stimulus")
+    stimuli = naturalsounds.stimuli()
+    train = naturalsounds.splits(stimuli)
     profiles = _profiles(raw(SOURCE + "data/components.mat"))
-    for table, what in ((splits, "the table of splits"), (profiles, "components.mat")):
-        odd = sorted(set(stimuli["stimulus"]) ^ set(table.index))
-        if odd or len(table) != len(stimuli):
-            raise ValueError(f"sounds of the category labels and of {what} differ: {odd[:3]}")
-    profiles, splits = profiles.loc[stimuli["stimulus"]], splits.loc[stimuli["stimulus"]]
+    profiles = profiles.iloc[naturalsounds.positions(stimuli["stimulus"], profiles.index, "components.mat")]
     response = profiles.to_numpy()[None].astype("float64")
     responses = xr.Dataset(
         {
             "response": (("repeat", "stimulus", "voxel"), response, {"units": "arbitrary"}),
-            "train": (("split", "stimulus"), splits.to_numpy().T.astype(bool)),
+            "train": (("split", "stimulus"), train),
         },
         coords={
             "repeat": [0],
             "stimulus": stimuli["stimulus"].tolist(),
             "voxel": list(COMPONENTS),
-            "split": range(splits.shape[1]),
+            "split": range(len(train)),
             "subject": ("voxel", ["group"] * len(COMPONENTS)),
             "roi": ("voxel", list(COMPONENTS)),
             "label": ("voxel", list(COMPONENTS.values())),
         },
     )
     return responses, stimuli
-
-
-def _stimuli():
-    """Table of the sounds, by ascending stimulus number."""
-    files = load_table(Path(__file__).with_name("nh2015comp.files.csv")).set_index("url")["sha256"]
-    labels = pd.read_csv(
-        raw(SOURCE + "stimuli/category_labels.csv"), names=["stimulus", "category"], dtype=str
-    )
-    labels = labels.sort_values("stimulus", key=lambda s: s.str.extract(r"^stim(\d+)_")[0].astype(int))
-    urls = SOURCE + "stimuli/wav/" + labels["stimulus"] + ".wav"
-    file = [raw(url).relative_to(home() / "data").as_posix() for url in urls]
-    table = labels.assign(file=file, sha256=files.reindex(urls).to_numpy())
-    return table[["stimulus", "file", "sha256", "category"]].reset_index(drop=True)
 
 
 def _profiles(path):
