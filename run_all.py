@@ -16,11 +16,12 @@ from tqdm import tqdm
 from lib import catalogue, kernels, plugins, provenance, sources
 from lib.artefacts import ROOT, directory, home, record
 
-STEPS = {  # step: (swept parameters, steps whose results it reads)
-    "01_download": (("target",), ()),
-    "02_extract": (("model", "target"), ("01_download",)),
-    "03_encode": (("model", "target"), ("01_download", "02_extract")),
-    "08_figures": ((), ("01_download", "03_encode")),
+BRAINS = ("component", "voxel", "rdm")
+STEPS = {  # step: (swept parameters, steps whose results it reads, kinds of targets it takes)
+    "01_download": (("target",), (), plugins.KINDS),
+    "02_extract": (("model", "target"), ("01_download",), BRAINS),
+    "03_encode": (("model", "target"), ("01_download", "02_extract"), ("component", "voxel")),
+    "08_figures": ((), ("01_download", "03_encode"), plugins.KINDS),
 }
 NAMES = {step.partition("_")[2]: step for step in STEPS}
 GOOD, BROKEN = ("ran", "fresh"), ("failed", "held back")
@@ -39,30 +40,41 @@ class Job(NamedTuple):
     def folder(self):
         return directory(self.step.partition("_")[2], **dict(self.swept))
 
+    @property
+    def given(self):
+        """Folders of data that a person has put there for a target to load."""
+        return [] if STEPS[self.step][1] else [directory("own", **dict(self.swept))]
+
 
 def notebook(step):
     """File of a step."""
     return ROOT / "notebooks" / f"{step}.ipynb"
 
 
-def fits(known, swept):
-    """Whether model and target are of one modality."""
-    return len({known[name][value]["MODALITY"] for name, value in swept if name in known}) <= 1
+def fits(known, swept, kinds=plugins.KINDS):
+    """Whether model and target are of one modality, and the target is of a kind that is taken."""
+    modalities = {known[name][value]["MODALITY"] for name, value in swept if name in known}
+    taken = all(known[name][value]["KIND"] in kinds for name, value in swept if name == "target")
+    return taken and len(modalities) <= 1
 
 
-def combinations(known, names, chosen=()):
+def combinations(known, names, kinds, chosen=()):
     """All values of swept parameters that fit; those of `layer` are the LAYERS of the model's plug-in."""
     if not names:
         return [chosen]
     name = names[0]
     values = known[name] if name in known else known["model"][dict(chosen)["model"]][f"{name.upper()}S"]
     runs = [(*chosen, (name, value)) for value in values]
-    return [full for run in runs if fits(known, run) for full in combinations(known, names[1:], run)]
+    runs = [run for run in runs if fits(known, run, kinds)]
+    return [full for run in runs for full in combinations(known, names[1:], kinds, run)]
 
 
 def graph(known):
     """Map each possible job to the jobs it reads: those that agree on the parameters they share."""
-    jobs = {step: [Job(step, run) for run in combinations(known, STEPS[step][0])] for step in STEPS}
+    jobs = {
+        step: [Job(step, run) for run in combinations(known, swept, kinds)]
+        for step, (swept, _, kinds) in STEPS.items()
+    }
 
     def agree(job, need):
         return all(dict(job.swept).get(name, value) == value for name, value in need.swept)
@@ -91,7 +103,12 @@ def select(args, known, jobs):
         ]
         raise ValueError(f"no target has the modality of a model among {', '.join(asked)}; --list shows all")
     chosen = {"model": models, "target": targets}
-    return {j for j in jobs if j.step in steps and all(v in chosen.get(name, [v]) for name, v in j.swept)}
+    found = {j for j in jobs if j.step in steps and all(v in chosen.get(name, [v]) for name, v in j.swept)}
+    if not found:
+        kinds = ", ".join(f"{t} ({known['target'][t]['KIND']})" for t in sorted(targets))
+        takes = ", ".join(f"{step} takes kinds {' '.join(STEPS[step][2])}" for step in steps)
+        raise ValueError(f"nothing to do for {kinds}: {takes}")
+    return found
 
 
 def named_model(name, known):
@@ -123,7 +140,7 @@ def reading(jobs, selected):
 def settings(assignments, steps):
     """Parameters set by hand, by step, checked against what the notebooks declare."""
     declared = {step: sources.declared(notebook(step)) for step in steps}
-    swept = {name for names, _ in STEPS.values() for name in names}
+    swept = {name for names, *_ in STEPS.values() for name in names}
     bare = [assignment for assignment in assignments if "=" not in assignment]
     if bare:
         raise ValueError(f"--set {bare[0]}: NAME=VALUE is wanted")
@@ -153,7 +170,7 @@ def plan(needs, selected, chosen):
         # A result that is only read is judged with the parameters it was made with.
         by_hand = chosen[job.step] if job in selected else record(job.folder).get("parameters", {})
         depends[job] = {"code": sources.code(scanned, files), "parameters": by_hand | dict(job.swept)}
-        now = depends[job] | {"inputs": provenance.inputs(need.folder for need in needs[job])}
+        now = depends[job] | {"inputs": provenance.inputs((need.folder for need in needs[job]), job.given)}
         waits = [f"reads {need}, which is stale" for need in needs[job] if stale[need]]
         stale[job] = provenance.changed(job.folder, now, outputs[job]) or waits
     return depends, stale
@@ -181,7 +198,7 @@ def execute(job, reads, depends, may_run, expected):
     """Bring one result up to date if it may run; what was done, and why."""
     if whereabouts() != expected:
         raise RuntimeError(f"worker with repository and home {whereabouts()}, but the runner has {expected}")
-    depends = depends | {"inputs": provenance.inputs(need.folder for need in reads)}
+    depends = depends | {"inputs": provenance.inputs((need.folder for need in reads), job.given)}
     if not may_run:
         why = provenance.changed(job.folder, depends)
         return "left" if why else "fresh", why

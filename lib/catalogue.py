@@ -3,7 +3,10 @@
 import pandas as pd
 
 from lib import plugins
-from lib.artefacts import directory, load_table, record
+from lib.artefacts import directory, record
+from lib.registry import registry
+
+COUNTED = ("stimuli", "voxels", "subjects", "rois")
 
 
 def models():
@@ -28,16 +31,22 @@ def targets():
     Returns
     -------
     pandas.DataFrame
-        Columns target, modality, kind, planted, download_mb (10⁶ bytes), here (whether the download step has
-        finished), licence.
+        Columns target, modality, kind, stimuli, voxels, subjects, rois (as the paper counts them; "?" where
+        it does not say, "-" where there are none), download_mb (10⁶ bytes, parts aside; "?" if some sizes are
+        not published), parts (names of what is fetched only when asked for), here (whether the download step
+        has finished), licence.
     """
-    rows = []
-    for name in plugins.names("target"):
-        file = plugins.path("target", name)
-        known, listed = plugins.constants(file), file.with_name(f"{name}.files.csv")
-        size = round(load_table(listed)["size"].sum() / 1e6, 1) if listed.exists() else 0.0
-        here = "yes" if record(directory("download", target=name)) else "no"
-        planted = "yes" if known["PLANTED"] else "no"
-        rows.append((name, known["MODALITY"], known["KIND"], planted, size, here, known["LICENCE"]))
-    columns = ["target", "modality", "kind", "planted", "download_mb", "here", "licence"]
-    return pd.DataFrame(rows, columns=columns)
+    columns = ["target", "modality", "kind", *COUNTED, "download_mb", "parts", "here", "licence"]
+    return pd.DataFrame([_target(name) for name in plugins.names("target")], columns=columns)
+
+
+def _target(name):
+    """Row of a target."""
+    known = plugins.constants(plugins.path("target", name))
+    stated, files = known.get("COUNTS", {}), registry(name)
+    counts = ["?" if stated.get(what, 0) is None else str(stated.get(what, "-")) for what in COUNTED]
+    size = f"{files['size'].sum() / 1e6:.1f}" if (files["size"] > 0).all() else "?"
+    here = "yes" if record(directory("download", target=name)) else "no"
+    parts = " ".join(known.get("PARTS", ())) or "-"
+    kind = known["KIND"] + (", planted" if known["PLANTED"] else "")
+    return (name, known["MODALITY"], kind, *counts, size, parts, here, known["LICENCE"])

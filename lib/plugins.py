@@ -9,6 +9,7 @@ FOLDERS = {
     for kind, name in (("model", "models"), ("target", "datasets"))
 }
 CONTROLS = ("permuted", "random")
+KINDS = ("component", "voxel", "rdm", "results")  # of what a data set holds
 
 
 def names(kind):

@@ -41,9 +41,23 @@ def digests(folder, names):
         return dict(zip(present, pool.map(digest, [folder / name for name in present]), strict=True))
 
 
-def inputs(folders):
-    """What the results in some folders hold, by their records: folder (relative to home) → file → SHA-256."""
-    return {folder.relative_to(home()).as_posix(): record(folder).get("outputs", {}) for folder in folders}
+def inputs(folders, given=()):
+    """What a result is made from: folder (relative to home) → file → SHA-256.
+
+    Parameters
+    ----------
+    folders : iterable of pathlib.Path
+        Of results; their own records say what they hold.
+    given : iterable of pathlib.Path
+        Of data that no step has made; they are read through. Those without any file are left out.
+
+    Returns
+    -------
+    dict
+    """
+    made = {folder.relative_to(home()).as_posix(): record(folder).get("outputs", {}) for folder in folders}
+    read = {folder.relative_to(home()).as_posix(): digests(folder, _files(folder)) for folder in given}
+    return made | {folder: files for folder, files in read.items() if files}
 
 
 def changed(folder, depends, outputs=None):

@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-MODULES = ("__init__", "artefacts", "catalogue", "kernels", "plugins", "provenance", "sources")
+MODULES = ("__init__", "artefacts", "catalogue", "kernels", "plugins", "provenance", "registry", "sources")
 MODEL = """
 LABEL = "Model {name}"
 MODALITY = "{modality}"
@@ -24,7 +24,7 @@ TARGET = """
 from lib import artefacts
 
 MODALITY = "{modality}"
-KIND = "voxel"
+KIND = "{kind}"
 PLANTED = {planted}
 LICENCE = "CC0"
 
@@ -161,8 +161,8 @@ class Compendium:
         text = MODEL.format(name=name, modality=modality, weight=weight, controls=controls)
         (self.root / "lib" / "models" / f"{name}.py").write_text(text, encoding="utf-8")
 
-    def target(self, name, *, modality="audio", planted=True, offset="0.5"):
-        text = TARGET.format(name=name, modality=modality, planted=planted)
+    def target(self, name, *, modality="audio", planted=True, offset="0.5", kind="voxel"):
+        text = TARGET.format(name=name, modality=modality, planted=planted, kind=kind)
         (self.root / "lib" / "datasets" / f"{name}.py").write_text(text, encoding="utf-8")
         (self.root / "lib" / "datasets" / f"{name}.offset.csv").write_text(
             f"offset\n{offset}\n", encoding="utf-8"

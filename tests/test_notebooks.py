@@ -99,7 +99,7 @@ def test_first_cell_is_title_question_reads_and_writes(file):
 
 @each
 def test_reads_line_table_of_steps_and_code_agree(file):
-    _, reads = run_all.STEPS[file.stem]
+    reads = run_all.STEPS[file.stem][1]
     named = re.findall(r"`data/(\w+)/", re.search(r"^\*Reads\* .*", prose(file), re.M)[0])
     steps = {step.partition("_")[2] for step in reads}
     assert set(named) == steps

@@ -350,12 +350,36 @@ def test_models_meet_targets_of_their_modality(compendium):
     }
 
 
+def test_steps_take_the_kinds_of_targets_they_can_use(compendium):
+    compendium.target("matrices", kind="rdm")
+    compendium.target("people", kind="results", modality="both")
+    asked = ("--dry-run", "--target", "matrices", "--target", "people", "--model", "a")
+    stale = set(lines(compendium.run(*asked), "stale")) - {"figures"}
+    assert stale == {"download/matrices", "extract/a/matrices"}
+    both = set(lines(compendium.run(*asked[:-2]), "stale"))
+    assert {"download/matrices", "download/people", "extract/c/matrices"} <= both
+    assert not any("people" in job for job in both - {"download/people"})
+    said = compendium.run("encode", "--target", "matrices", status=2)
+    assert "nothing to do for matrices (rdm): 03_encode takes kinds component voxel" in said
+
+
+def test_data_that_a_person_gives_are_inputs(compendium):
+    given = compendium.home / "data" / "own" / "sine" / "stimuli" / "one.txt"
+    given.parent.mkdir(parents=True)
+    given.write_text("one")
+    asked = ("download", "--target", "sine")
+    assert "data/own/sine added" in lines(compendium.run(*asked), "ran")["download/sine"]
+    assert lines(compendium.run(*asked), "ran") == {}
+    given.write_text("two")
+    assert lines(compendium.run(*asked), "ran") == {"download/sine": "data/own/sine: stimuli/one.txt changed"}
+
+
 def test_layers_can_be_swept(finished):
     code = """
 import run_all
 from lib import plugins
-run_all.STEPS["07_metamers"] = (("model", "target", "layer"), ("01_download",))
-run_all.STEPS["09_tests"] = (("model", "target"), ("07_metamers",))
+run_all.STEPS["07_metamers"] = (("model", "target", "layer"), ("01_download",), ("voxel",))
+run_all.STEPS["09_tests"] = (("model", "target"), ("07_metamers",), ("voxel",))
 jobs = run_all.graph({kind: plugins.catalogue(kind) for kind in plugins.FOLDERS})
 swept = [job for job in jobs if job.step == "07_metamers"]
 assert len(swept) == 12, swept
@@ -380,8 +404,8 @@ def test_list_shows_what_there_is(compendium):
     compendium.model("seen", modality="vision", controls='("permuted",)')
     rows = [line.split() for line in compendium.run("--list").splitlines()]
     assert ["seen", "vision", "2", ".permuted", "Model", "seen"] in rows
-    assert ["sine", "audio", "voxel", "yes", "0.0", "yes", "CC0"] in rows
-    assert ["real", "vision", "voxel", "no", "0.0", "no", "CC0"] in rows
+    assert ["sine", "audio", "voxel,", "planted", *"----", "0.0", "-", "yes", "CC0"] in rows
+    assert ["real", "vision", "voxel", *"----", "0.0", "-", "no", "CC0"] in rows
     assert ["02_extract", "model", "target", "scale=1.0", "pause_s=0.0"] in rows
 
 

@@ -2,14 +2,13 @@
 
 import importlib
 
-import pandas as pd
-
 from lib import plugins
-from lib.artefacts import directory, load_table
-from lib.contract import validate
+from lib.artefacts import directory
+from lib.contract import BRAINS, validate, validate_results
 from lib.download import fetch, fetch_all
+from lib.registry import registry
 
-__all__ = ["fetch", "fetch_all", "load", "names", "registry", "validate"]
+__all__ = ["contents", "fetch", "fetch_all", "load", "names", "registry", "validate"]
 
 
 def names():
@@ -22,37 +21,15 @@ def names():
     return plugins.names("target")
 
 
-def registry(name):
-    """The files that a data set downloads.
-
-    Parameters
-    ----------
-    name : str
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns url, sha256 (64 hexadecimal digits), size (bytes). No rows if nothing is downloaded.
-
-    Raises
-    ------
-    ValueError
-        If there is no such data set; the message holds the nearest names.
-    """
-    file = plugins.path("target", name).with_name(f"{name}.files.csv")
-    if not file.exists():
-        return pd.DataFrame({"url": [], "sha256": [], "size": []}).astype(
-            {"url": str, "sha256": str, "size": int}
-        )
-    return load_table(file, url=str, sha256=str, size=int)
-
-
-def load(name):
+def load(name, parts=()):
     """Responses and stimuli of a data set, fetched if need be, checked against the contract.
 
     Parameters
     ----------
     name : str
+        Of a data set with responses of a brain; others have only `contents`.
+    parts : iterable of str
+        As for `registry`.
 
     Returns
     -------
@@ -63,13 +40,46 @@ def load(name):
     Raises
     ------
     ValueError
-        If there is no such data set, or it breaks the contract.
+        If there is no such data set or part, it has no responses, or it breaks the contract.
     lib.download.DownloadError
         If a file cannot be had; the message says what to put where.
     """
-    fetch_all(registry(name).itertuples(index=False))
+    kind = plugins.constants(plugins.path("target", name)).get("KIND")
+    if kind not in BRAINS:
+        raise ValueError(f"{name} holds {kind}, not responses of a brain; take datasets.contents({name!r})")
+    found = contents(name, parts)
+    return found["responses"], found["stimuli"]
+
+
+def contents(name, parts=()):
+    """Everything that a data set holds, fetched if need be, checked against the contract.
+
+    Parameters
+    ----------
+    name : str
+    parts : iterable of str
+        As for `registry`.
+
+    Returns
+    -------
+    dict
+        `responses` and `stimuli` as `load` gives them; or, of kind "results", the plug-in's tables: name →
+        pandas.DataFrame or xarray.Dataset.
+
+    Raises
+    ------
+    ValueError, lib.download.DownloadError
+        As `load`.
+    """
+    parts = tuple(parts)
+    fetch_all(registry(name, parts)[["url", "sha256", "size"]].itertuples(index=False))
     plugin = importlib.import_module(f"lib.datasets.{name}")
-    responses, stimuli = plugin.load(directory("download", target=name))
+    chosen = {"parts": parts} if hasattr(plugin, "PARTS") else {}
+    found = plugin.load(directory("download", target=name), **chosen)
+    if plugin.KIND not in BRAINS:
+        return validate_results(found)
     stated = {field: getattr(plugin, field.upper()) for field in ("modality", "kind", "licence", "citation")}
+    responses, stimuli = found
     responses = responses.assign_attrs(target=name, planted=int(plugin.PLANTED), **stated)
-    return validate(responses, stimuli)
+    validate(responses, stimuli)
+    return {"responses": responses, "stimuli": stimuli}

@@ -9,6 +9,7 @@ PLANTED = True
 HOMEPAGE = ""
 LICENCE = "MIT"
 CITATION = "made by this compendium"
+COUNTS = {"stimuli": 165, "voxels": 432, "subjects": 4, "rois": 4, "repeats": 3}
 MODEL = "crepe_tiny"
 ROIS = {"P1": "conv1", "P2": "conv2", "P3": "conv3", "P4": "pitch"}
 DESIGN = {

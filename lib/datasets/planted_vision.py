@@ -12,6 +12,7 @@ LICENCE = (
     "(china.jpg by danielbuechele, flower.jpg by vultilion, both CC BY 2.0)"
 )
 CITATION = "made by this compendium"
+COUNTS = {"stimuli": 256, "voxels": 432, "subjects": 4, "rois": 4, "repeats": 3}
 MODEL = "efficientnet_lite0"
 ROIS = {"P1": "stage2", "P2": "stage4", "P3": "stage6", "P4": "pool"}
 DESIGN = {

@@ -1,0 +1,221 @@
+"""Your own data set: a folder of stimuli, responses and voxels becomes a target."""
+
+import pandas as pd
+import soundfile
+import xarray as xr
+
+from lib import folds, hdf5, plugins, unpickle
+from lib.artefacts import digest, home, load_table
+from lib.stimuli import PICTURES, SOUNDS
+
+AXES = ("repeat", "stimulus", "voxel")
+SUFFIXES = {"audio": SOUNDS, "vision": PICTURES}
+PLACES = ("x", "y", "z")
+FIRST = 3  # offenders a message names
+
+
+def load(folder):
+    """Responses and stimuli of the folder `data/own/<name>`, joined by identifier.
+
+    The folder holds `stimuli/` (sounds or pictures; a stimulus is called like its file, without the ending,
+    unless `stimuli.csv` with columns stimulus, file says otherwise), `voxels.csv` (voxel, subject, roi, and
+    if known x, y, z in mm and hemisphere) and the responses, as one of
+
+    - `responses.h5`: `response` with its axes named (netCDF dimensions as xarray writes them, or attribute
+      `dims` = "repeat stimulus voxel", in any order), and `stimulus` and `voxel`, the identifiers along them;
+    - `responses.npy`: repeat × stimulus × voxel, in the order of the rows of `stimuli.csv` and `voxels.csv`.
+
+    `splits.csv` (stimulus, then one column per split: 1 trains, 0 tests) is optional; without it ten random
+    halves are drawn that keep stimuli of one `group` (a column of `stimuli.csv`) together.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Of the download step; its name is the data set's.
+
+    Returns
+    -------
+    responses : xarray.Dataset
+    stimuli : pandas.DataFrame
+        Both as `lib.contract.validate` wants them.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file of the layout is missing.
+    ValueError
+        If identifiers differ or occur twice, axes are in another order, responses are missing without
+        attribute `missing` of `response` saying why, or sounds have different rates; the message names the
+        first offenders and what would be right.
+    """
+    place = home() / "data" / "own" / folder.name
+    modality = plugins.constants(plugins.path("target", folder.name))["MODALITY"]
+    stimuli = _stimuli(place, SUFFIXES[modality])
+    voxels = _table(place / "voxels.csv", ("voxel", "subject", "roi"))
+    _unique(voxels["voxel"], place / "voxels.csv")
+    response = _response(place, stimuli["stimulus"].tolist(), voxels["voxel"].tolist())
+    _complete(response)
+    responses = xr.Dataset({"response": response, "train": _train(place, stimuli)})
+    return responses.assign_coords(_per_voxel(voxels)), stimuli
+
+
+def _named(offenders):
+    offenders = [str(o) for o in offenders]
+    more = f" and {len(offenders) - FIRST} more" if len(offenders) > FIRST else ""
+    return ", ".join(offenders[:FIRST]) + more
+
+
+def _table(file, columns):
+    """Table with the columns wanted, as text."""
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} is missing; it is a table with columns {', '.join(columns)}")
+    table = load_table(file, **dict.fromkeys(columns, str)).fillna(dict.fromkeys(columns, ""))
+    lacking = [c for c in columns if c not in table.columns]
+    if lacking:
+        raise ValueError(f"{file} lacks columns {_named(lacking)}; it has {_named(table.columns)}")
+    return table
+
+
+def _unique(names, where):
+    twice = names[names.duplicated()].unique()
+    if len(twice) or (names == "").any():
+        raise ValueError(
+            f"{where}: identifiers occur more than once or are empty: {_named(twice) or repr('')}"
+        )
+
+
+def _stimuli(place, suffixes):
+    """Table of the stimuli, with digests of their files."""
+    files = sorted(p for p in (place / "stimuli").rglob("*") if p.is_file() and not p.name.startswith("."))
+    if not files:
+        raise FileNotFoundError(f"{place / 'stimuli'} holds no stimuli; put the files {suffixes} there")
+    odd = [p.name for p in files if p.suffix.lower() not in suffixes]
+    if odd:
+        raise ValueError(f"{place / 'stimuli'}: files that are none of {suffixes}: {_named(odd)}")
+    if (place / "stimuli.csv").exists():
+        table = _table(place / "stimuli.csv", ("stimulus", "file"))
+        files = [place / "stimuli" / file for file in table["file"]]
+        gone = [s for s, p in zip(table["stimulus"], files, strict=True) if not p.is_file()]
+        if gone:
+            raise ValueError(f"stimuli of stimuli.csv without a file in {place / 'stimuli'}: {_named(gone)}")
+    else:
+        table = pd.DataFrame({"stimulus": [p.stem for p in files]})
+    _unique(table["stimulus"], f"stimuli of {place}")
+    if suffixes is SOUNDS:
+        _one_rate(files)
+    data = home() / "data"
+    return table.assign(file=[p.relative_to(data).as_posix() for p in files], sha256=[*map(digest, files)])
+
+
+def _one_rate(files):
+    rates = pd.Series({p.name: soundfile.info(p).samplerate for p in files})
+    usual = rates.mode()[0]
+    if (rates != usual).any():
+        odd = (f"{name} ({rate} Hz)" for name, rate in rates[rates != usual].items())
+        raise ValueError(
+            f"sounds differ in sampling rate; most have {usual} Hz, but {_named(odd)}: were they all played "
+            f"as they are? Resample them to one rate"
+        )
+
+
+def _response(place, stimuli, voxels):
+    """Responses with named axes, in the order of the tables."""
+    if (place / "responses.h5").exists():
+        response = _from_hdf5(place / "responses.h5")
+    elif (place / "responses.npy").exists():
+        response = _from_npy(place, stimuli, voxels)
+    else:
+        raise FileNotFoundError(f"{place} holds neither responses.h5 nor responses.npy")
+    for axis, wanted, table in (("stimulus", stimuli, "stimuli"), ("voxel", voxels, "voxels.csv")):
+        _unique(pd.Series(response[axis].values), f"axis {axis} of the responses in {place}")
+        found = set(response[axis].values)
+        if found != set(wanted):
+            raise ValueError(
+                f"{axis} identifiers of responses and {table} in {place} differ; only in the responses: "
+                f"{_named(sorted(found - set(wanted))) or 'none'}; only in {table}: "
+                f"{_named(sorted(set(wanted) - found)) or 'none'}"
+            )
+    return response.sel(stimulus=stimuli, voxel=voxels).transpose(*AXES)
+
+
+def _from_hdf5(path):
+    with hdf5.opened(path) as file:
+        lacking = [n for n in ("response", "stimulus", "voxel") if n not in file]
+        if lacking:
+            raise ValueError(f"{path} lacks {_named(lacking)}; it holds {_named(file)}")
+        values, attrs = file["response"][()], file["response"].attrs
+        names = {axis: file[axis].asstr()[()].tolist() for axis in AXES[1:]}
+        scales = [d.keys()[0] if len(d) else d.label for d in file["response"].dims]
+        dims = [str(n) for n in (str(attrs["dims"]).split() if "dims" in attrs else scales)]
+        kept = {k: str(attrs[k]) for k in ("missing", "units") if k in attrs}
+    if sorted(dims) != sorted(AXES):
+        raise ValueError(f"axes of response in {path} are named {dims}; they must be {AXES}, in any order")
+    wrong = [f"{a} {values.shape[dims.index(a)]}, not {len(n)}" for a, n in names.items()
+             if values.shape[dims.index(a)] != len(n)]  # fmt: skip
+    if wrong:
+        raise ValueError(f"response in {path} is {values.shape} along {dims}: {_named(wrong)}; axes swapped?")
+    coords = names | {"repeat": range(values.shape[dims.index("repeat")])}
+    return xr.DataArray(values.astype(float), dims=dims, coords=coords, attrs=kept)
+
+
+def _from_npy(place, stimuli, voxels):
+    path = place / "responses.npy"
+    if not (place / "stimuli.csv").exists():
+        raise FileNotFoundError(
+            f"{place / 'stimuli.csv'} is missing; it says which row of {path.name} is what"
+        )
+    values, sizes = unpickle.npy(path), {"stimulus": len(stimuli), "voxel": len(voxels)}
+    wanted = f"repeat × {sizes['stimulus']} stimuli × {sizes['voxel']} voxels"
+    if values.ndim != 3 or values.shape[1:] != tuple(sizes.values()):
+        guess = [next((a for a, n in sizes.items() if n == length), "repeat") for length in values.shape]
+        raise ValueError(f"{path} is {values.shape}, by its lengths {' × '.join(guess)}; it must be {wanted}")
+    if len(set(values.shape)) < 3:
+        raise ValueError(
+            f"{path} is {values.shape}: two axes are of one length, so an exchange would go unseen; name the "
+            f"axes in responses.h5 instead"
+        )
+    coords = {"repeat": range(len(values)), "stimulus": stimuli, "voxel": voxels}
+    return xr.DataArray(values.astype(float), dims=AXES, coords=coords)
+
+
+def _complete(response):
+    """Raise where responses are missing without a reason."""
+    gone = response.isnull()
+    if "missing" in response.attrs or not gone.any():
+        return
+    advice = "leave them out, or say why in attribute `missing` of response in responses.h5"
+    shown = (~gone.all("voxel")).sum("repeat")
+    fewer = shown.stimulus[(shown < response.sizes["repeat"]).values].values
+    if len(fewer):
+        counts = (f"{s} ({shown.sel(stimulus=s).item()} of {response.sizes['repeat']})" for s in fewer)
+        raise ValueError(f"stimuli with fewer repeats than others: {_named(counts)}; {advice}")
+    cells = gone.sum(["repeat", "stimulus"])
+    counts = (f"{v} ({cells.sel(voxel=v).item()})" for v in response.voxel[(cells > 0).values].values)
+    raise ValueError(f"voxels with responses that are NaN: {_named(counts)}; {advice}")
+
+
+def _train(place, stimuli):
+    """Splits of the stimuli, as published or drawn."""
+    names, dims = stimuli["stimulus"].tolist(), ("split", "stimulus")
+    if not (place / "splits.csv").exists():
+        halves = folds.half_splits(names, groups=stimuli.get("group"))
+        return xr.DataArray(halves, dims=dims, coords={"split": range(len(halves))})
+    table = _table(place / "splits.csv", ("stimulus",)).set_index("stimulus")
+    odd = sorted(set(table.index) ^ set(names))
+    if odd or table.index.duplicated().any() or not table.isin([0, 1]).all(axis=None):
+        raise ValueError(
+            f"{place / 'splits.csv'} must have each stimulus once and 0 or 1 in each other column; {_named(odd)}"
+        )
+    values = table.loc[names].to_numpy().T.astype(bool)
+    return xr.DataArray(values, dims=dims, coords={"split": range(len(values))})
+
+
+def _per_voxel(voxels):
+    """Columns of the table of voxels as coordinates."""
+    coords = {
+        name: ("voxel", voxels[name].tolist())
+        for name in voxels.columns.drop(["voxel", *PLACES], errors="ignore")
+    }
+    attrs = {"units": "mm", "space": "as given in voxels.csv"}
+    places = {a: ("voxel", voxels[a].astype(float), attrs) for a in PLACES if a in voxels.columns}
+    return coords | places
