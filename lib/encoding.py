@@ -62,7 +62,7 @@ def encode(features, responses, *, alphas=ridge.ALPHAS, published=None, device=N
     Tuckute, Feather, Boebinger & McDermott (2023), PLoS Biol 21:e3002366, Methods (regression, noise
     correction).
     """
-    X = _layer(features, responses["stimulus"].values)
+    X = _layer(features, responses)
     Y = responses["response"].transpose("repeat", "stimulus", "voxel").values
     trains = responses["train"].transpose("split", "stimulus").values.astype(bool)
     repeats, mean, n_repeats = _complete(Y)
@@ -112,12 +112,14 @@ def blocks(layer):
         yield layer[:, start : start + step].values
 
 
-def _layer(features, stimuli):
-    """The layer, compressed, its rows in the order of the responses' stimuli."""
+def _layer(features, responses):
+    """The layer, compressed, its rows in the order of the responses' stimuli; held-out stimuli are left out."""
     features = features.transpose("stimulus", ...)
+    stimuli = responses["stimulus"].values
+    held_out = responses["test_stimulus"].values if "test_stimulus" in responses.variables else ()
     row = {name: index for index, name in enumerate(features["stimulus"].values)}
     missing = [name for name in stimuli if name not in row]
-    extra = sorted(set(row).difference(stimuli))
+    extra = sorted(set(row).difference(stimuli, held_out))
     if missing or extra or len(row) != features.sizes["stimulus"]:
         raise ValueError(
             f"features and responses must hold the same stimuli, each once; without features: {missing[:3]} "

@@ -241,6 +241,11 @@ def _inputs(model, table, *, shape=None):
     """Preprocessed stimuli of a table as one batch; `shape` is what each must have (default: the first's)."""
     tensors = []
     for row in table.itertuples():
+        if not isinstance(row.file, str) or not row.file:
+            raise ValueError(
+                f"stimulus {row.stimulus!r} has no file: its data set may not hand it on; attribute `stimuli` "
+                f"of the target's responses.nc says where to ask for it and where to put it"
+            )
         try:
             stimulus = stimuli.read(artefacts.home() / "data" / row.file, sha256=row.sha256)
             if isinstance(stimulus, tuple) != (model.modality == "audio"):

@@ -140,6 +140,15 @@ def test_missing_stimuli_and_layers_are_named(tmp_path, path):
         next(features.blocks(path, "frist"))
 
 
+def test_stimuli_that_may_not_be_handed_on_are_said_to_be_missing(tmp_path, path):
+    bare = toy.pictures(tmp_path, 3).assign(file="", sha256="")
+    artefacts.save_table(bare, tmp_path / "stimuli.csv")
+    for table in (bare, artefacts.load_table(tmp_path / "stimuli.csv")):
+        with pytest.raises(ValueError, match="'p0000' has no file.* where to ask for it"):
+            features.extract(toy.vision(), table, path)
+    assert not path.exists()
+
+
 def test_second_extraction_of_the_same_stimuli_is_identical(tmp_path, path):
     model, table = toy.vision(), toy.pictures(tmp_path, 6)
     features.extract(model, table, path, batch_size=2)
