@@ -1,0 +1,177 @@
+"""HDF5 files read with care: damage is named with file, data set and byte, and no other file is opened."""
+
+import contextlib
+import os
+import re
+from pathlib import Path
+
+import h5py
+
+# What h5py raises for a damaged file, and also for other reasons; which of the two is found by reading all.
+SUSPECT = (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError, MemoryError, SystemError)
+TRUNCATED = re.compile(r"eof = (\d+), sblock->base_addr = (\d+), stored_eof = (\d+)")
+LIMIT_BYTES = 20_000_000_000
+# Deflate never shrinks more than 1032-fold; below the floor a size does no harm.
+LIMIT_RATIO, FLOOR_BYTES = 1032, 100_000_000
+
+
+@contextlib.contextmanager
+def opened(source):
+    """Open an HDF5 file for reading.
+
+    Parameters
+    ----------
+    source : str, pathlib.Path or binary file object
+        A file object must be seekable.
+
+    Yields
+    ------
+    h5py.File
+        Read-only.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is no HDF5 file, is truncated (with actual and expected length), refers to other files, or
+        is damaged where it is read inside the `with` (with data set and, for chunked ones, the byte where the
+        chunk begins). Errors for other reasons pass unchanged.
+    """
+    where = name(source)
+    with _open(source, where) as file:
+        _check_links(file, where)
+        try:
+            yield file
+        except SUSPECT as error:
+            damage = _damage(file)
+            if damage:
+                raise ValueError(f"{where} is damaged: {damage}") from error
+            raise
+
+
+def values(dataset, *, limit_bytes=LIMIT_BYTES):
+    """All values of a data set, unless their declared size cannot be true.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset
+    limit_bytes : int
+        Of the array in memory.
+
+    Returns
+    -------
+    numpy.ndarray
+        As stored.
+
+    Raises
+    ------
+    ValueError
+        If more bytes are declared than allowed, or than what is stored can hold.
+    """
+    declared = dataset.size * dataset.dtype.itemsize if dataset.size else 0
+    stored = dataset.id.get_storage_size()
+    possible = max(FLOOR_BYTES, LIMIT_RATIO * stored)
+    if declared > min(limit_bytes, possible):
+        raise ValueError(
+            f"{name(dataset.file.filename)}, data set {dataset.name}, declares {declared} bytes but stores "
+            f"{stored}; allowed are {min(limit_bytes, possible)}"
+        )
+    return dataset[()]
+
+
+def name(source):
+    """What messages call a file: its path, or the name of a stream."""
+    if isinstance(source, str | bytes | os.PathLike):
+        return os.fsdecode(source)
+    return str(getattr(source, "name", None) or "a stream without a name")
+
+
+def _open(source, where):
+    """The open file, or a message with its length."""
+    if isinstance(source, str | os.PathLike):
+        Path(source).stat()
+    try:
+        return h5py.File(source, "r")
+    except SUSPECT as error:
+        length = _length(source)
+        found = TRUNCATED.search(str(error))
+        if found:
+            message = f"{where} is truncated at byte {length}; it should have {found[3]} bytes"
+        else:
+            message = f"{where} ({length} bytes) is not a readable HDF5 file: {error}"
+        raise ValueError(message) from error
+
+
+def _length(source):
+    """Bytes of a file or stream."""
+    if isinstance(source, str | os.PathLike):
+        return Path(source).stat().st_size
+    return source.seek(0, os.SEEK_END)
+
+
+def _check_links(file, where):
+    """Refuse what would make HDF5 open other files."""
+    try:
+        found = _foreign(file)
+    except SUSPECT as error:
+        raise ValueError(f"{where} is damaged: {_damage(file) or error}") from error
+    if found:
+        raise ValueError(f"{where} is refused: {found} lies in another file")
+
+
+def _foreign(file):
+    """Name of an external link or of a data set stored elsewhere; None if there is none."""
+
+    def visit(path, link):
+        if isinstance(link, h5py.ExternalLink):
+            return path
+        if isinstance(link, h5py.HardLink):
+            item = file[path]
+            if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
+                return path
+        return None
+
+    return file.visititems_links(visit)
+
+
+def _damage(file):
+    """Where a file is damaged, in words; "" if all of it can be read."""
+    found = []
+
+    def visit(path, item):
+        found.append(path)
+        dict(item.attrs)
+        return (_chunk(item) or None) if isinstance(item, h5py.Dataset) else None
+
+    try:
+        return file.visititems(visit) or ""
+    except SUSPECT as error:
+        return f"after object {found[-1] if found else '/'}: {error}"
+
+
+def _chunk(dataset):
+    """The first part of a data set that cannot be read, in words; "" if all can be."""
+    if dataset.shape is None:
+        return ""
+    if not dataset.chunks:
+        return _contiguous(dataset)
+    for index in range(dataset.id.get_num_chunks()):
+        info = dataset.id.get_chunk_info(index)
+        try:
+            dataset[tuple(slice(o, o + n) for o, n in zip(info.chunk_offset, dataset.chunks, strict=True))]
+        except SUSPECT as error:
+            return f"data set {dataset.name}, chunk at byte {info.byte_offset} ({info.size} bytes): {error}"
+    return ""
+
+
+def _contiguous(dataset):
+    """What is wrong with a data set that lies in one piece, in words."""
+    try:
+        for row in range(len(dataset)) if dataset.ndim else ():
+            dataset[row]
+        if not dataset.ndim:
+            dataset[()]
+    except SUSPECT as error:
+        return f"data set {dataset.name}, stored at byte {dataset.id.get_offset()}: {error}"
+    return ""
