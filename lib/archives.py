@@ -99,13 +99,47 @@ def stream(path, member, *, limit_bytes=LIMIT_BYTES, limit_ratio=LIMIT_RATIO):
     ValueError
         As `names`; and if there is no such member, or it is larger than allowed (`Unsafe`).
     """
+    with contextlib.closing(
+        streams(path, [member], limit_bytes=limit_bytes, limit_ratio=limit_ratio)
+    ) as opened:
+        yield next(opened)[1]
+
+
+def streams(path, members, *, limit_bytes=LIMIT_BYTES, limit_ratio=LIMIT_RATIO):
+    """Open several members of an archive in place, one after the other; the archive itself is opened once.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+    members : iterable of str
+        Some of `names(path)`.
+    limit_bytes : int
+        Largest size that each member may have.
+    limit_ratio : float
+        As in `names`.
+
+    Yields
+    ------
+    name : str
+    stream : io.BufferedReader
+        As `stream` gives it; closed when the next one is asked for.
+
+    Raises
+    ------
+    ValueError
+        As `stream`, before the first member is opened.
+    """
     found = {m.name: m for m in _members(path, limit_ratio)}
-    if member not in found:
-        near = [name for name in found if PurePosixPath(name).name == PurePosixPath(member).name]
-        raise ValueError(f"{path} has no member {member!r}; it has {_first(near or list(found))}")
-    _check_size(path, [found[member]], limit_bytes)
-    with _container(path, limit_ratio) as container, _reader(path, container, found[member]) as reader:
-        yield reader
+    members = list(members)
+    for member in members:
+        if member not in found:
+            near = [name for name in found if PurePosixPath(name).name == PurePosixPath(member).name]
+            raise ValueError(f"{path} has no member {member!r}; it has {_first(near or list(found))}")
+        _check_size(path, [found[member]], limit_bytes)
+    with _container(path, limit_ratio) as container:
+        for member in members:
+            with _reader(path, container, found[member]) as reader:
+                yield member, reader
 
 
 def extract(path, folder, *, pattern="*", limit_bytes=LIMIT_BYTES, limit_ratio=LIMIT_RATIO):
