@@ -5,46 +5,60 @@ import hashlib
 import logging
 import os
 import re
-import shutil
 import time
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import pooch
 import requests
+from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from lib.artefacts import home
+from lib import locked
+from lib.artefacts import digest, home
+from lib.transfer import (
+    TIMEOUT_S,
+    Copy,
+    DownloadError,
+    NoNetwork,
+    NotThere,
+    Partial,
+    Transfer,
+    WrongHash,
+    WrongSize,
+    no_data,
+)
 
-TIMEOUT_S = 30  # of silence, not of the whole transfer
-RETRIES = 2
-CHUNK = 1 << 16  # bytes
-# An interrupted transfer leaves a file of this name; a living one is touched far more often than this.
+__all__ = [
+    "DownloadError",
+    "NoNetwork",
+    "NotThere",
+    "WrongHash",
+    "WrongSize",
+    "fetch",
+    "fetch_all",
+    "location",
+    "mirror",
+    "missing",
+    "placed",
+    "raw",
+]
+
+RETRIES = 2  # of an attempt that brought nothing new
+# An interrupted transfer leaves an empty file of this name.
 ABANDONED = re.compile(r"tmp[a-z0-9_]{8}")
 ABANDONED_AFTER_S = 20 * TIMEOUT_S
 DEFAULT_PORTS = {"http": 80, "https": 443}
-# Worth asking again: request timed out, too many requests, and all server errors.
-PASSING = {408, 429}
 
 
-class DownloadError(OSError):
-    """A file could not be had as declared; the message says what to put where."""
+class _Row(NamedTuple):
+    """A file that is wanted."""
 
-
-class WrongHash(DownloadError):
-    """A complete file whose content is not the declared one."""
-
-
-class WrongSize(DownloadError, ValueError):
-    """A file shorter (truncated) or longer than declared."""
-
-
-class NotThere(DownloadError):
-    """The server answers, but does not give the file."""
-
-
-class NoNetwork(DownloadError):
-    """The server does not answer, or breaks off at each attempt."""
+    url: str
+    sha256: str  # "": nobody published it, and it has never been here
+    size: int  # bytes, 0 if unknown; without a hash only announced
+    entry: locked.Entry | None = None  # where hash and size are not published ones, but those recorded
 
 
 def location(url):
@@ -78,9 +92,14 @@ def location(url):
     pieces = [parts.hostname + port, *(p for p in (unquote(parts.path) + query).split("/") if p)]
     if len(pieces) < 2 or parts.path.endswith("/"):
         raise ValueError(f"{url!r} names no file")
+    return _inside(pieces, url)
+
+
+def _inside(pieces, name):
+    """Relative path of these pieces, none of which climbs out."""
     if any(p in (".", "..") or re.search(r"[\\\x00-\x1f]", p) for p in pieces):
         raise ValueError(
-            f"{url!r} holds '.', '..', a backslash or a control character: it could leave its folder"
+            f"{name!r} holds '.', '..', a backslash or a control character: it could leave its folder"
         )
     return PurePosixPath(*pieces)
 
@@ -96,43 +115,46 @@ def mirror(url):
     return Path(folder).resolve() / location(url) if folder else None
 
 
-def fetch(url, sha256, size):
+def fetch(url, sha256="", size=0):
     """Path of one file of the web, fetched if it is not here yet, and checked in any case.
 
     Parameters
     ----------
     url : str
-    sha256 : str
-        64 hexadecimal digits.
-    size : int
-        Bytes.
+    sha256 : str, optional
+        64 hexadecimal digits. "" if nobody published them: then hash and size are recorded in
+        `data/locked.csv` when the file first comes, and it is held to them from then on.
+    size : int, optional
+        Bytes; 0 if unknown. Without a hash it is only announced, not checked.
 
     Returns
     -------
     pathlib.Path
-        `data/raw/<host>/<path>`; its content has the declared size and hash.
+        `data/raw/<host>/<path>`; its content has the declared, or else the recorded, size and hash.
 
     Raises
     ------
     ValueError
-        If the address is unsafe (see `location`).
+        If the address is unsafe (see `location`), or `data/locked.csv` is damaged.
     DownloadError
         `WrongHash`, `WrongSize`, `NotThere` or `NoNetwork`. Nothing is left under the file's name then,
-        except a damaged file that was already there.
+        except a damaged file that was already there; what came before a connection broke is kept hidden
+        beside it, and the next attempt continues there.
     """
     return fetch_all([(url, sha256, size)])[url]
 
 
-def fetch_all(registry):
+def fetch_all(rows):
     """Paths of several files of the web; one progress bar counts the bytes of those not here yet.
 
     Each file is taken from `$DATA_MIRROR` if it is there, else from the network. A file that is here with
-    another content than declared is fetched again.
+    another content than declared is fetched again. Of processes that want the same file at once, one fetches
+    it and the others wait.
 
     Parameters
     ----------
-    registry : iterable of (url, sha256, size)
-        For instance `table.itertuples(index=False)`.
+    rows : iterable of (url, sha256, size)
+        As for `fetch`; for instance `table.itertuples(index=False)`.
 
     Returns
     -------
@@ -144,147 +166,241 @@ def fetch_all(registry):
     ValueError, DownloadError
         As `fetch`.
     """
-    registry = [(str(url), str(sha256).lower(), int(size)) for url, sha256, size in registry]
-    wanted = missing(registry)
-    total = sum(size for _, _, size in wanted)
+    rows = _rows(rows)
+    wanted = [row for row, fault in _faults(rows) if fault != ""]
+    total = sum(row.size for row in wanted)
+    unknown = sum(not row.size for row in wanted)
+    more = f" and {unknown} of unknown size" if unknown else ""
     if wanted:
-        logging.getLogger(__name__).info("%d files to fetch, %.1f MB", len(wanted), total / 1e6)
-    with tqdm(total=total, unit="B", unit_scale=True, desc="download", disable=not wanted) as bar:
-        for url, sha256, size in wanted:
-            bar.set_postfix_str(location(url).name, refresh=False)
-            _fetch(url, sha256, size, bar)
-    return {url: raw(url) for url, _, _ in registry}
+        here = sum(_already(row) for row in wanted)
+        logging.getLogger(__name__).info(
+            "%d files to fetch, %.1f MB%s; %.1f MB of them are here already",
+            *(len(wanted), total / 1e6, more, here / 1e6),
+        )
+    with tqdm(total=total, unit="B", unit_scale=True, desc=f"download{more}", disable=not wanted) as bar:
+        for row in rows:
+            if row in wanted or not row.sha256:
+                bar.set_postfix_str(location(row.url).name, refresh=False)
+                _fetch(row if row in wanted else row._replace(size=0), bar)
+    return {row.url: raw(row.url) for row in rows}
 
 
-def missing(registry):
-    """The rows of a registry whose file is not here with the declared size and hash.
+def missing(rows):
+    """The rows whose file is not here with the declared, or else the recorded, size and hash.
 
     Parameters
     ----------
-    registry : iterable of (url, sha256, size)
+    rows : iterable of (url, sha256, size)
+        As for `fetch`.
 
     Returns
     -------
     list of tuple
-        Their sizes add up to the bytes still to fetch.
+        (url, sha256, size), the latter two as recorded where nobody published them. The sizes add up to the
+        bytes still to fetch, but for files of unknown size (0).
     """
-    return [row for row in registry if _fault(raw(row[0]), row[1], int(row[2])) != ""]
+    return [tuple(row[:3]) for row, fault in _faults(_rows(rows)) if fault != ""]
 
 
-def _fault(path, sha256, size):
+def placed(paths, advice):
+    """Paths of files that come by form or by hand, held to the content they had when first used.
+
+    Parameters
+    ----------
+    paths : iterable of str
+        Relative, with slashes, for instance "algonauts2021/participants_data_v2021/V1.pkl". Looked up below
+        `data/raw`, then below `$DATA_MIRROR`.
+    advice : str
+        Where to ask for them.
+
+    Returns
+    -------
+    dict
+        pathlib.Path by path, in the given order.
+
+    Raises
+    ------
+    ValueError
+        If a path could leave its folder, or `data/locked.csv` is damaged.
+    NotThere
+        If files are missing, or one is empty or a web page.
+    WrongHash
+        If a file is not what it was when `data/locked.csv` recorded it, under `placed:<path>`.
+    """
+    folders = [home() / "data" / "raw"]
+    folders += [Path(os.environ["DATA_MIRROR"]).resolve()] if os.environ.get("DATA_MIRROR") else []
+    places = {path: [folder / _relative(path) for folder in folders] for path in paths}
+    found = {path: next(filter(Path.is_file, there), None) for path, there in places.items()}
+    if absent := [path for path, there in found.items() if there is None]:
+        unset = "" if len(folders) > 1 else " (or below $DATA_MIRROR, which is not set)"
+        raise NotThere(
+            f"{len(absent)} of {len(found)} files are not here: {', '.join(absent[:3])}"
+            f"{', …' if len(absent) > 3 else ''}. {advice} Put them below "
+            f"{' or '.join(map(str, folders))}{unset}, and run again."
+        )
+    _hold(found)
+    return found
+
+
+def _relative(path):
+    """A placed file's relative path, checked."""
+    if path.startswith("/") or path.endswith("/") or not path:
+        raise ValueError(f"{path!r} is no path of a file relative to data/raw")
+    return _inside([p for p in path.split("/") if p], path)
+
+
+def _hold(found):
+    """Compare placed files with what is recorded of them; record the new ones."""
+    known, new = locked.entries(), {}
+    for path, there in _counted(found.items(), lambda item: item[1]):
+        key, content = f"placed:{path}", (digest(there), there.stat().st_size)
+        if key not in known and (fault := no_data(there, there.as_uri())):
+            raise NotThere(f"{there} {fault}; replace it")
+        if known.get(key, content)[:2] != content:
+            what = f"{there} has sha256 {content[0]} and {content[1]} bytes, which it had not before"
+            raise WrongHash(f"{what}. {locked.accepting(key, known[key])}")
+        new |= {} if key in known else {key: content}
+    if new:
+        locked.record(new)
+
+
+def _counted(items, place):
+    """The items one by one, with a bar of the bytes of their files if it takes long."""
+    items = list(items)
+    sizes = [path.stat().st_size if (path := place(item)).is_file() else 0 for item in items]
+    with tqdm(total=sum(sizes), unit="B", unit_scale=True, desc="check", delay=2) as bar:
+        for item, size in zip(items, sizes, strict=True):
+            yield item
+            bar.update(size)
+
+
+def _rows(rows):
+    """Rows, each once, with what is recorded where nothing is published."""
+    known, found = None, []
+    for url, sha256, size in rows:
+        row = _Row(str(url), str(sha256).lower(), int(size))
+        location(row.url)
+        if not re.fullmatch(r"([0-9a-f]{64})?", row.sha256) or row.size < 0:
+            raise ValueError(
+                f"{url} is declared with sha256 {sha256!r} and size {size!r}; right are 64 hexadecimal digits, "
+                "or nothing where nobody published them, and a number of bytes, or 0 where it is unknown"
+            )
+        if not row.sha256:
+            known = locked.entries() if known is None else known
+            row = _recorded(row, known)
+        found.append(row)
+    return list(dict.fromkeys(found))
+
+
+def _recorded(row, known):
+    """A row without a published hash, with the recorded one if there is one."""
+    entry = known.get(row.url)
+    return _Row(row.url, entry.sha256, entry.size, entry) if entry else row
+
+
+def _faults(rows):
+    """Each row with what is wrong with its file (see `_fault`)."""
+    return [(row, _fault(row)) for row in _counted(rows, lambda row: raw(row.url))]
+
+
+def _fault(row):
     """What is wrong with a file: "" if nothing, None if it is not there."""
+    path = raw(row.url)
     if not path.is_file():
         return None
-    if path.stat().st_size != size:
-        return f"{path} has {path.stat().st_size} bytes instead of {size}"
-    found = pooch.file_hash(str(path))
-    return "" if found == sha256 else f"{path} has sha256 {found} instead of {sha256}"
+    if not row.sha256:
+        fault = no_data(path, row.url)
+        return fault and f"{path} {fault}"
+    if row.size and path.stat().st_size != row.size:
+        return f"{path} has {path.stat().st_size} bytes instead of {row.size}"
+    found = digest(path)
+    return "" if found == row.sha256 else f"{path} has sha256 {found} instead of {row.sha256}"
 
 
-def _fetch(url, sha256, size, bar):
-    """Fetch one file through pooch, which writes beside, checks, and moves when complete."""
-    path, source = raw(url), mirror(url)
-    source = source if source and source.is_file() else None
+def _already(row):
+    """Bytes of a file that an earlier transfer has left."""
+    return 0 if _mirrored(row) else Partial(raw(row.url)).size
+
+
+def _mirrored(row):
+    """The file in the mirror, None if it is not there."""
+    path = mirror(row.url)
+    return path if path and path.is_file() else None
+
+
+@contextlib.contextmanager
+def _alone(row):
+    """Let one process at a time have to do with a file."""
+    name = hashlib.sha256(str(location(row.url)).encode()).hexdigest()[:32]
+    path = home() / "data" / "raw" / ".locks" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logging.getLogger(__name__).info("waiting for another process that fetches %s", row.url)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _fetch(row, bar):
+    """Fetch one file unless another process has, and record it where nobody published its hash."""
+    path = raw(row.url)
+    with _alone(row):
+        if not row.sha256:
+            row = _recorded(row, locked.entries())
+        if _fault(row) != "":
+            _take(row, bar)
+        else:
+            bar.update(row.size)
+        if not row.sha256:
+            locked.record({row.url: (digest(path), path.stat().st_size)})
+
+
+def _take(row, bar):
+    """Let pooch take one file; it writes beside, checks, and moves when complete."""
+    path, source = raw(row.url), _mirrored(row)
+    if not row.sha256:
+        path.unlink(missing_ok=True)  # it is no data, and pooch would leave it
+    declared = {"sha256": row.sha256, "size": row.size, "bar": bar}
     _sweep(path.parent)
     pooch.get_logger().setLevel(logging.WARNING)  # the bar says the rest
     keeper = pooch.create(
         path=path.parent,
         base_url="",
-        registry={path.name: sha256},
-        urls={path.name: url},
+        registry={path.name: row.sha256 or None},
+        urls={path.name: row.url},
         retry_if_failed=0 if source else RETRIES,
     )
     try:
-        keeper.fetch(path.name, downloader=_Transfer(source, sha256, size, bar))
+        keeper.fetch(path.name, downloader=Copy(source, **declared) if source else Transfer(path, **declared))
     except requests.RequestException as error:
-        raise NoNetwork(_advice(f"{url} cannot be fetched ({error})", url, sha256, size)) from error
+        raise NoNetwork(_advice(f"{row.url} cannot be fetched ({error})", row)) from error
+    except DownloadError as error:
+        raise type(error)(_advice(str(error), row)) from error
+    Partial(path).discard()  # of a transfer that the mirror made needless
 
 
 def _sweep(folder):
-    """Remove what killed transfers have left in a folder."""
+    """Remove what killed transfers have left in a folder, apart from what can be continued."""
     for path in folder.glob("tmp*"):
         if ABANDONED.fullmatch(path.name) and time.time() - path.stat().st_mtime > ABANDONED_AFTER_S:
             path.unlink(missing_ok=True)
 
 
-def _advice(what, url, sha256, size):
+def _advice(what, row):
     """A message that ends with where to put the file by hand."""
-    damaged = _fault(raw(url), sha256, size)
+    damaged, partial = _fault(row), Partial(raw(row.url))
     note = f" The file that is here cannot be used: {damaged}." if damaged else ""
+    note += f" {partial.size} bytes are kept; the next run continues there." if partial.size else ""
+    note += f" {locked.accepting(row.url, row.entry)}" if row.entry else ""
     unset = "" if os.environ.get("DATA_MIRROR") else " (DATA_MIRROR is not set)"
+    content = f" with sha256 {row.sha256}" if row.sha256 else ""
+    content += f" and {row.size} bytes" if row.sha256 and row.size else ""
     return (
-        f"{what}.{note} Put the file with sha256 {sha256} and {size} bytes by hand at {raw(url)} "
-        f"or at {mirror(url) or Path('$DATA_MIRROR') / location(url)}{unset}, and run again."
+        f"{what}.{note} Put the file{content} by hand at {raw(row.url)} "
+        f"or at {mirror(row.url) or Path('$DATA_MIRROR') / location(row.url)}{unset}, and run again."
     )
-
-
-class _Transfer:
-    """Downloader for pooch: copies from the mirror or the network, counts, then checks size and hash."""
-
-    def __init__(self, source, sha256, size, bar):
-        self.source, self.sha256, self.size, self.bar = source, sha256, size, bar
-
-    def __call__(self, url, output_file, _pooch):
-        self.url, self.count, self.digest = url, 0, hashlib.sha256()
-        try:
-            with open(output_file, "wb") as self.file:
-                self._copy()
-            self._check()
-        except Exception:
-            self.bar.update(-self.count)  # what comes to nothing is not progress
-            raise
-
-    def write(self, chunk):
-        """Keep a piece, unless it is more than was declared."""
-        self.count += len(chunk)
-        self.bar.update(len(chunk))
-        if self.count > self.size:
-            self._refuse(WrongSize, f"is longer than the {self.size} bytes expected")
-        self.digest.update(chunk)
-        self.file.write(chunk)
-
-    def flush(self):
-        """Leave flushing to the file."""
-
-    def _copy(self):
-        if self.source:
-            with open(self.source, "rb") as mirrored:
-                shutil.copyfileobj(mirrored, self, CHUNK)
-            return
-        try:
-            self._ask()
-        except requests.exceptions.ChunkedEncodingError as error:
-            self._refuse(WrongSize, f"is truncated, expected {self.size} bytes: {error}")
-
-    def _ask(self):
-        """Read from the network; a refusal that will not pass is not worth another attempt."""
-        with contextlib.ExitStack() as stack:
-
-            def close_later(answer, **_):
-                stack.callback(answer.close)  # a transfer that fails would leave its socket open
-
-            plain = {"Accept-Encoding": "identity"}
-            ask = pooch.HTTPDownloader(
-                chunk_size=CHUNK, timeout=TIMEOUT_S, headers=plain, hooks={"response": close_later}
-            )
-            try:
-                ask(self.url, self, None)
-            except requests.HTTPError as error:
-                if error.response.status_code >= 500 or error.response.status_code in PASSING:
-                    raise
-                what = f"{self.url} is not given by its server ({error})"
-                raise NotThere(_advice(what, self.url, self.sha256, self.size)) from error
-
-    def _check(self):
-        if self.count < self.size:
-            self._refuse(WrongSize, f"is truncated, expected {self.size} bytes: {self.count} bytes read")
-        if self.digest.hexdigest() != self.sha256:
-            self._refuse(WrongHash, f"has sha256 {self.digest.hexdigest()}, expected {self.sha256}")
-
-    def _refuse(self, kind, fault):
-        """Say which source gave what, and what to do about it."""
-        if self.source:
-            what = f"The mirrored file {self.source} {fault}; replace or remove it"
-        else:
-            what = f"What {self.url} sends {fault}; it was damaged on the way or changed at its source"
-        raise kind(_advice(what, self.url, self.sha256, self.size))

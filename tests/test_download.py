@@ -1,7 +1,6 @@
 """Downloads against a server on this machine that can be told to misbehave."""
 
 import hashlib
-import http.server
 import os
 import signal
 import subprocess
@@ -11,49 +10,19 @@ import time
 from pathlib import Path
 
 import pytest
+from serving import serving
 
-from lib import download
+from lib import download, transfer
 
 CONTENT = bytes(range(256)) * 2000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 SIZE = len(CONTENT)
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves `server.files` by path; an entry may be bytes or a function of the handler."""
-
-    def do_GET(self):
-        self.server.requests.append(self.path)
-        answer = self.server.files.get(self.path)
-        if answer is None:
-            self.send_error(404)
-        elif callable(answer):
-            answer(self)
-        else:
-            self.give(answer, len(answer))
-
-    def give(self, content, declared):
-        self.send_response(200)
-        if declared is not None:
-            self.send_header("Content-Length", str(declared))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_):
-        """Say nothing."""
-
-
 @pytest.fixture
 def server():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = False
-        server.files, server.requests = {"/a/file.bin": CONTENT}, []
-        server.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with serving({"/a/file.bin": CONTENT}) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +30,7 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.setenv("COMPENDIUM_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("DATA_MIRROR", raising=False)
     monkeypatch.setattr(download, "RETRIES", 0)
+    monkeypatch.setattr(transfer, "PAUSE_S", 0)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
 
@@ -75,8 +45,8 @@ def mirrored(tmp_path, monkeypatch, url, content):
 
 
 def left(tmp_path):
-    """Names of all files below home."""
-    return [p.name for p in (tmp_path / "home").rglob("*") if p.is_file()]
+    """Names of all files below home, apart from locks."""
+    return sorted(p.name for p in (tmp_path / "home").rglob("*") if p.is_file() and p.parent.name != ".locks")
 
 
 def test_a_file_lands_under_host_and_path_and_a_second_run_asks_for_nothing(server, tmp_path):
@@ -85,7 +55,7 @@ def test_a_file_lands_under_host_and_path_and_a_second_run_asks_for_nothing(serv
     assert path == tmp_path / "home" / "data" / "raw" / f"127.0.0.1:{server.server_port}" / "a" / "file.bin"
     assert path.read_bytes() == CONTENT
     assert download.fetch(url, SHA256.upper(), SIZE) == path
-    assert server.requests == ["/a/file.bin"]
+    assert server.paths == ["/a/file.bin"]
     assert left(tmp_path) == ["file.bin"]
 
 
@@ -137,7 +107,7 @@ def test_a_transfer_cut_short_is_told_by_its_size(server, tmp_path, declared):
     server.files["/a/file.bin"] = lambda handler: handler.give(CONTENT[:1000], declared)
     with pytest.raises(download.WrongSize, match=f"truncated, expected {SIZE} bytes: .*1000 bytes read"):
         download.fetch(server.url + "/a/file.bin", SHA256, SIZE)
-    assert left(tmp_path) == []
+    assert {name.startswith(".file.bin.partial") for name in left(tmp_path)} <= {True}
 
 
 def test_a_file_longer_than_declared_is_not_read_to_its_end(server, tmp_path):
@@ -207,7 +177,7 @@ def test_no_network_says_what_to_put_where(server, tmp_path, monkeypatch):
 
 
 def test_a_silent_server_is_given_up(server, monkeypatch):
-    monkeypatch.setattr(download, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(transfer, "TIMEOUT_S", 0.2)
     server.files["/a/file.bin"] = lambda _: time.sleep(1)
     with pytest.raises(download.NoNetwork, match="timed out"):
         download.fetch(server.url + "/a/file.bin", SHA256, SIZE)
@@ -260,36 +230,39 @@ def test_one_failure_keeps_what_came_before(server):
     assert download.missing(rows) == rows[1:]
 
 
-def test_a_killed_transfer_leaves_nothing_that_is_used(server, tmp_path):
-    half_sent = threading.Event()
-
-    def stall(handler):
-        handler.send_response(200)
-        handler.end_headers()
-        handler.wfile.write(CONTENT[: SIZE // 2])
-        handler.wfile.flush()
-        half_sent.set()
-        time.sleep(1)
-
-    server.files["/a/file.bin"] = stall
-    url = server.url + "/a/file.bin"
-    code = f"from lib import download; download.fetch({url!r}, {SHA256!r}, {SIZE})"
+def killed_half_way(server, url, *declared):
+    """Start fetching in another process and kill it when half of the content has come."""
+    server.pause_after(SIZE // 2)
+    code = f"from lib import download; download.fetch{(url, *declared)!r}"
     child = subprocess.Popen(
         [sys.executable, "-c", code], cwd=Path(__file__).parents[1], stderr=subprocess.DEVNULL
     )
-    assert half_sent.wait(30)
+    assert server.paused.wait(30)
     deadline = time.time() + 10
-    while not any(p.stat().st_size for p in download.raw(url).parent.glob("tmp*")) and time.time() < deadline:
+    while transfer.Partial(download.raw(url)).size < SIZE // 2 - transfer.CHUNK and time.time() < deadline:
         time.sleep(0.01)
     child.send_signal(signal.SIGKILL)
     child.wait()
+    server.released.set()
+
+
+@pytest.mark.parametrize("declared", [(SHA256, SIZE), ()], ids=["published", "not published"])
+def test_a_killed_transfer_is_continued(server, tmp_path, declared):
+    url = server.url + "/a/file.bin"
+    killed_half_way(server, url, *declared)
     assert not download.raw(url).exists()
-    assert len(left(tmp_path)) == 1
-    for path in download.raw(url).parent.iterdir():
+    kept = transfer.Partial(download.raw(url)).size
+    assert kept > SIZE // 2 - transfer.CHUNK
+    for path in download.raw(url).parent.glob("tmp*"):
         os.utime(path, (0, 0))
-    server.files["/a/file.bin"] = CONTENT
-    assert download.fetch(url, SHA256, SIZE).read_bytes() == CONTENT
-    assert left(tmp_path) == ["file.bin"]
+    assert download.fetch(url, *declared).read_bytes() == CONTENT
+    assert [request.range for request in server.requests] == ["", f"bytes={kept}-"]
+    # What was sent twice is at most what one read holds.
+    assert server.requests[1].sent == SIZE - kept
+    assert SIZE <= SIZE // 2 + server.requests[1].sent <= SIZE + transfer.CHUNK
+    assert [name for name in left(tmp_path) if not name.endswith("locked.csv.lock")] == (
+        ["file.bin"] if declared else ["file.bin", "locked.csv"]
+    )
 
 
 def test_a_living_transfer_is_not_swept_away(server):
@@ -301,32 +274,34 @@ def test_a_living_transfer_is_not_swept_away(server):
 
 
 def test_a_full_disk_leaves_nothing(server, tmp_path, monkeypatch):
-    def full(_transfer, _chunk):
+    def full(_transfer, _file, _chunk):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(download._Transfer, "write", full)
+    monkeypatch.setattr(transfer.Transfer, "write", full)
     with pytest.raises(OSError, match="No space left"):
         download.fetch(server.url + "/a/file.bin", SHA256, SIZE)
     assert left(tmp_path) == []
 
 
-def test_two_at_once_both_get_the_file(server):
+@pytest.mark.parametrize("declared", [(SHA256, SIZE), ()], ids=["published", "not published"])
+def test_of_two_at_once_one_fetches_and_both_get_the_file(server, caplog, declared):
+    caplog.set_level("INFO", "lib.download")
+    server.pause_after(1000)
     url, paths = server.url + "/a/file.bin", []
-    both = threading.Barrier(2)
-
-    def slowly(handler):
-        both.wait(10)
-        handler.give(CONTENT, SIZE)
-
-    server.files["/a/file.bin"] = slowly
     threads = [
-        threading.Thread(target=lambda: paths.append(download.fetch(url, SHA256, SIZE))) for _ in range(2)
+        threading.Thread(target=lambda: paths.append(download.fetch(url, *declared))) for _ in range(2)
     ]
     for thread in threads:
         thread.start()
+    assert server.paused.wait(10)
+    deadline = time.time() + 10
+    while "waiting for another process" not in caplog.text and time.time() < deadline:
+        time.sleep(0.01)
+    server.released.set()
     for thread in threads:
         thread.join()
     assert [p.read_bytes() for p in paths] == [CONTENT, CONTENT]
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
