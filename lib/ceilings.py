@@ -1,0 +1,255 @@
+"""What noise leaves to be explained: agreement of repeats, of subjects' RDMs, of participants' profiles."""
+
+import numpy as np
+from scipy import stats
+
+from lib import metrics
+
+
+def repeat_correlation(Y, weights=None):
+    """Median over pairs of repeats of their correlation over the stimuli that both have.
+
+    Parameters
+    ----------
+    Y : array (n_repeats, n_stimuli, n_voxels)
+        Any unit; NaN is a response that was not measured.
+    weights : int array (n_resamples, n_stimuli), optional
+        How often each stimulus is drawn; each once by default.
+
+    Returns
+    -------
+    array (n_resamples, n_voxels)
+        `lib.reliability.single_repeat_reliability` where nothing is missing; NaN where no two repeats vary over
+        three stimuli.
+    """
+    a, b = np.triu_indices(len(Y), 1)
+    here = np.isfinite(Y)
+    filled = _centred(Y, here)
+    weights = _once(weights, Y.shape[1])
+    if here.all():
+        n, total, power = weights.sum(axis=1)[:, None], weights @ filled, weights @ filled**2
+        sums, powers = (total[a], total[b]), (power[a], power[b])
+    else:
+        both = (here[a] & here[b]).astype(float)
+        n = weights @ both
+        sums = [weights @ (filled[one] * both) for one in (a, b)]
+        powers = [weights @ (filled[one] ** 2 * both) for one in (a, b)]
+    n = np.where(n < 3, np.nan, n)
+    covariance = weights @ (filled[a] * filled[b]) - sums[0] * sums[1] / n
+    lengths = (_varying(p - s**2 / n, p) for s, p in zip(sums, powers, strict=True))
+    r = _ratio(covariance, np.sqrt(np.prod(list(lengths), axis=0)))
+    return metrics.median(np.moveaxis(r, 0, -1))
+
+
+def explainable_variance(Y, weights=None):
+    """Share of the variance of the mean over repeats that is not noise: the largest r² of a perfect model.
+
+    A response is signal (stimulus) + offset (repeat) + noise of variance N. With k repeats and the mean squares
+    of stimuli, S, and of what stimuli and repeats leave over, R, the expectations are k Var(signal) + N and N, so
+    that 1 - R / S estimates Var(signal) / (Var(signal) + N / k), the Spearman-Brown formula applied to one
+    repeat's share. It is too small by chance more often than not; 1 - c R / S, with c the median of Fisher's F
+    of the same degrees of freedom, is too small just as often as too large (exactly so for normal signal and
+    noise), and so is its median over voxels. Where repeats are missing, R / S is R times the mean over stimuli of
+    1 / number of their repeats, over the variance of the stimuli's means.
+
+    Parameters
+    ----------
+    Y : array (n_repeats, n_stimuli, n_voxels)
+        Any unit; NaN is a response that was not measured.
+    weights : int array (n_resamples, n_stimuli), optional
+        How often each stimulus is drawn; each once by default. Offsets and c stay those of all stimuli.
+
+    Returns
+    -------
+    array (n_resamples, n_voxels)
+        At most 1, negative by chance where there is little signal. NaN with fewer than two repeats or three
+        stimuli, or where the mean does not vary.
+
+    References
+    ----------
+    Winer, Brown & Michels (1991), Statistical Principles in Experimental Design, chapter on single-factor
+    experiments with repeated measures (reliability of measurements); Sahani & Linden (2003), NIPS 15:125.
+    """
+    Y = _without_offsets(Y)
+    here = np.isfinite(Y)
+    weights = _once(weights, Y.shape[1])
+    number = here.sum(axis=0)
+    known, spare = number > 0, np.maximum(number - 1, 0)
+    mean = np.where(here, Y, 0).sum(axis=0) / np.maximum(number, 1)
+    squares = np.where(here, (Y - mean) ** 2, 0).sum(axis=0)
+    n, lost = weights @ known, np.maximum(here.any(axis=1).sum(axis=0) - 1, 0)
+    noise = _ratio(weights @ squares, weights @ spare - lost)
+    share = _ratio(weights @ (known / np.maximum(number, 1)), n)
+    power = weights @ mean**2
+    variance = _ratio(_varying(power - _ratio((weights @ mean) ** 2, n), power), n - 1)
+    centre = _median_f(known.sum(axis=0) - 1, spare.sum(axis=0) - lost)
+    return 1 - centre * _ratio(noise * share, variance)
+
+
+def rdm_bounds(rdms, weights=None):
+    """Bounds on the rank correlation with single subjects that the best possible RDM would reach on average.
+
+    Each RDM is replaced by its ranks (ties share their mean rank). Lower: mean over subjects of the Spearman
+    correlation of a subject's RDM with the mean of the ranked RDMs of the others; upper: with the mean over all.
+
+    Parameters
+    ----------
+    rdms : array (n_subjects, n_pairs)
+        Upper triangles, any unit.
+    weights : int array (n_pairs,), optional
+        How often each pair of stimuli occurs; each once by default.
+
+    Returns
+    -------
+    lower, upper : float
+        NaN with fewer than two subjects, or if an RDM is constant.
+
+    References
+    ----------
+    Nili et al. (2014), PLoS Comput Biol 10:e1003553, section on the noise ceiling.
+    """
+    if len(rdms) < 2:
+        return np.nan, np.nan
+    rdms, weights = _occurring(rdms, weights)
+    ranks = _ranks(rdms, weights)
+    total = ranks.sum(axis=0, keepdims=True)
+    others, everyone = (_ranks(reference, weights) for reference in (total - ranks, total))
+    lower, upper = (_row_correlations(ranks, reference, weights).mean() for reference in (others, everyone))
+    return float(lower), float(upper)
+
+
+def rdm_correlation(rdms, weights=None):
+    """Median over pairs of RDMs, such as repeats, of their Spearman correlation.
+
+    Parameters
+    ----------
+    rdms : array (n_rdms, n_pairs)
+        Upper triangles, any unit.
+    weights : int array (n_pairs,), optional
+        How often each pair of stimuli occurs; each once by default.
+
+    Returns
+    -------
+    float
+        NaN for a single RDM, or if all but one are constant.
+    """
+    rdms, weights = _occurring(rdms, weights)
+    ranks = _ranks(rdms, weights)
+    a, b = np.triu_indices(len(ranks), 1)
+    return float(metrics.median(_row_correlations(ranks[a], ranks[b], weights)))
+
+
+def split_half(profiles, weights=None):
+    """Reliability of the mean profile of all participants: all split halves, Spearman-Brown corrected.
+
+    The mean over all halves A, B of 4 cov(A, B) / var(A + B), which is coefficient alpha with participants as
+    items: P² s / Σ K, with K the covariances of participants over conditions, and s their mean off the diagonal. In
+    a bootstrap a participant drawn twice would agree with itself; therefore s is the mean over pairs of
+    different participants, and Σ K / P² is written as s + (t - s) / P with t the mean of the diagonal.
+
+    Parameters
+    ----------
+    profiles : array (n_participants, n_conditions)
+        Any unit, no NaN.
+    weights : int array (n_resamples, n_participants), optional
+        How often each participant is drawn; each once by default.
+
+    Returns
+    -------
+    array (n_resamples,)
+        At most 1; negative if participants agree less than by chance; NaN with fewer than two different
+        participants, or where no profile varies.
+
+    References
+    ----------
+    Cronbach (1951), Psychometrika 16:297 (alpha is the mean of all split-half coefficients).
+    """
+    profiles = np.asarray(profiles, float)
+    weights = _once(weights, len(profiles))
+    centred = profiles - profiles.mean(axis=1, keepdims=True)
+    own, squares = (centred**2).sum(axis=1), weights**2
+    pairs = weights.sum(axis=1) ** 2 - squares.sum(axis=1)
+    shared = _ratio(((weights @ centred) ** 2).sum(axis=1) - squares @ own, pairs)
+    of_mean = shared + (_ratio(weights @ own, weights.sum(axis=1)) - shared) / len(profiles)
+    return _ratio(shared, of_mean)
+
+
+def _once(weights, n):
+    """The weights, or each unit once."""
+    return np.ones((1, n)) if weights is None else np.asarray(weights, float)
+
+
+def _ratio(above, below):
+    """The quotient, NaN where the divisor is not above 0."""
+    above, below = np.broadcast_arrays(above, below)
+    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+
+
+def _varying(variance, power):
+    """The variance, 0 where it is rounding: below a tiny share of the power it is the difference from."""
+    return np.where(variance <= 1e-12 * power, 0, variance)
+
+
+def _centred(Y, here):
+    """Each repeat less its mean over stimuli, 0 where nothing was measured or only rounding is left."""
+    filled = np.where(here, Y, 0)
+    largest = np.abs(filled).max(axis=1, keepdims=True)
+    mean = filled.sum(axis=1, keepdims=True) / np.maximum(here.sum(axis=1, keepdims=True), 1)
+    return np.where(here & (np.abs(filled - mean) > 1e-13 * largest), filled - mean, 0)
+
+
+def _without_offsets(Y):
+    """Responses less the offset of each repeat, from least squares of offsets and stimuli together."""
+    here = np.isfinite(Y)
+    if here.all():
+        return _centred(Y, here)
+    filled = np.where(here, Y, 0)
+    largest = np.abs(filled).max(axis=(0, 1))
+    # Most of the offsets goes first: the rest is then small against the responses, and so is its rounding.
+    Y = np.where(here, _centred(Y, here), np.nan)
+    number = np.maximum(here.sum(axis=0), 1)
+    deviation = np.where(here, Y - np.where(here, Y, 0).sum(axis=0) / number, 0).sum(axis=1)
+    cells = here.sum(axis=1).T[:, :, None] * np.eye(len(Y))
+    shared = np.einsum("asv,bsv->vab", here / number, here.astype(float))
+    # The same number can be added to all offsets, and any to that of a repeat without responses, or without
+    # stimuli in common with others: ones and a small ridge make the equations regular, and pick one solution.
+    regular = 1 / len(Y) + np.eye(len(Y)) * np.where(cells == 0, 1, 1e-9)
+    offsets = np.linalg.solve(cells - shared + regular, deviation.T[..., None])[..., 0].T
+    Y = Y - offsets[:, None]
+    Y = Y - np.where(here, Y, 0).sum(axis=(0, 1)) / np.maximum(here.sum(axis=(0, 1)), 1)
+    return np.where(np.abs(Y) <= 1e-13 * largest, 0, Y)
+
+
+def _median_f(between, within):
+    """Median of Fisher's F, NaN unless there are two degrees of freedom between stimuli and one within."""
+    enough = (between > 1) & (within > 0)
+    return np.where(enough, stats.f.median(np.where(enough, between, 1), np.where(enough, within, 1)), np.nan)
+
+
+def _occurring(rdms, weights):
+    """The columns of RDMs that occur, and how often."""
+    rdms = np.asarray(rdms, float)
+    if weights is None:
+        return rdms, np.ones(rdms.shape[1])
+    return rdms[:, weights > 0], np.asarray(weights, float)[weights > 0]
+
+
+def _ranks(values, weights):
+    """Rank of each value within its row, each counted as often as its weight says; ties share the mean rank."""
+    order = np.argsort(values, axis=1)
+    last = np.cumsum(weights[order], axis=1)
+    first = last - weights[order]
+    changes = np.diff(np.take_along_axis(values, order, axis=1), axis=1) != 0
+    edge = np.ones((len(values), 1), bool)
+    first = np.maximum.accumulate(np.where(np.hstack([edge, changes]), first, 0), axis=1)
+    last = np.where(np.hstack([changes, edge]), last, np.inf)
+    last = np.minimum.accumulate(last[:, ::-1], axis=1)[:, ::-1]
+    ranks = np.empty(values.shape)
+    np.put_along_axis(ranks, order, (first + last + 1) / 2, axis=1)
+    return ranks
+
+
+def _row_correlations(A, B, weights):
+    """Weighted Pearson correlation of each row of A with that row of B, or with its only one."""
+    A, B = (side - (side @ weights)[:, None] / weights.sum() for side in (A, B))
+    return _ratio((A * B) @ weights, np.sqrt((A**2 @ weights) * (B**2 @ weights)))
