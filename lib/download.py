@@ -6,9 +6,8 @@ import logging
 import os
 import re
 import time
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
 
 import pooch
 import requests
@@ -16,6 +15,7 @@ from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from lib import locked
+from lib.addresses import inside, location, mirror, raw
 from lib.artefacts import digest, home
 from lib.transfer import (
     TIMEOUT_S,
@@ -49,7 +49,6 @@ RETRIES = 2  # of an attempt that brought nothing new
 # An interrupted transfer leaves an empty file of this name.
 ABANDONED = re.compile(r"tmp[a-z0-9_]{8}")
 ABANDONED_AFTER_S = 20 * TIMEOUT_S
-DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class _Row(NamedTuple):
@@ -59,60 +58,6 @@ class _Row(NamedTuple):
     sha256: str  # "": nobody published it, and it has never been here
     size: int  # bytes, 0 if unknown; without a hash only announced
     entry: locked.Entry | None = None  # where hash and size are not published ones, but those recorded
-
-
-def location(url):
-    """Place of a file below `data/raw` and below `$DATA_MIRROR`: `<host>/<path>`, as `wget -x` writes it.
-
-    Percent-encoding is undone; a port other than the scheme's own stays (`host:port`), so does a query
-    (`name?query`, with `%2F` for a slash in it); doubled slashes count once.
-
-    Parameters
-    ----------
-    url : str
-        With scheme http or https.
-
-    Returns
-    -------
-    pathlib.PurePosixPath
-        Relative, without `.` or `..`.
-
-    Raises
-    ------
-    ValueError
-        If the scheme is another, host or file name is missing, or the path would climb out.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
-        raise ValueError(
-            f"{url!r} is not an address of the web; it must begin with http://host/ or https://host/"
-        )
-    port = "" if parts.port in (None, DEFAULT_PORTS[parts.scheme]) else f":{parts.port}"
-    query = "?" + unquote(parts.query).replace("/", "%2F") if parts.query else ""
-    pieces = [parts.hostname + port, *(p for p in (unquote(parts.path) + query).split("/") if p)]
-    if len(pieces) < 2 or parts.path.endswith("/"):
-        raise ValueError(f"{url!r} names no file")
-    return _inside(pieces, url)
-
-
-def _inside(pieces, name):
-    """Relative path of these pieces, none of which climbs out."""
-    if any(p in (".", "..") or re.search(r"[\\\x00-\x1f]", p) for p in pieces):
-        raise ValueError(
-            f"{name!r} holds '.', '..', a backslash or a control character: it could leave its folder"
-        )
-    return PurePosixPath(*pieces)
-
-
-def raw(url):
-    """Path of a downloaded file: `data/raw/<host>/<path>` (see `location`), whether it is there or not."""
-    return home() / "data" / "raw" / location(url)
-
-
-def mirror(url):
-    """Path of a file in the mirror, `$DATA_MIRROR/<host>/<path>`; None if the variable is unset."""
-    folder = os.environ.get("DATA_MIRROR")
-    return Path(folder).resolve() / location(url) if folder else None
 
 
 def fetch(url, sha256="", size=0):
@@ -232,11 +177,11 @@ def placed(paths, advice):
     places = {path: [folder / _relative(path) for folder in folders] for path in paths}
     found = {path: next(filter(Path.is_file, there), None) for path, there in places.items()}
     if absent := [path for path, there in found.items() if there is None]:
+        more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
         unset = "" if len(folders) > 1 else " (or below $DATA_MIRROR, which is not set)"
         raise NotThere(
-            f"{len(absent)} of {len(found)} files are not here: {', '.join(absent[:3])}"
-            f"{', …' if len(absent) > 3 else ''}. {advice} Put them below "
-            f"{' or '.join(map(str, folders))}{unset}, and run again."
+            f"{len(absent)} of {len(found)} files are not here: {', '.join(absent[:3])}{more}. "
+            f"{advice.rstrip('. ')}. Put them below {' or '.join(map(str, folders))}{unset}, and run again."
         )
     _hold(found)
     return found
@@ -246,7 +191,7 @@ def _relative(path):
     """A placed file's relative path, checked."""
     if path.startswith("/") or path.endswith("/") or not path:
         raise ValueError(f"{path!r} is no path of a file relative to data/raw")
-    return _inside([p for p in path.split("/") if p], path)
+    return inside([p for p in path.split("/") if p], path)
 
 
 def _hold(found):
@@ -381,7 +326,7 @@ def _take(row, bar):
         raise NoNetwork(_advice(f"{row.url} cannot be fetched ({error})", row)) from error
     except DownloadError as error:
         raise type(error)(_advice(str(error), row)) from error
-    Partial(path).discard()  # of a transfer that the mirror made needless
+    Partial(path).discard()
 
 
 def _sweep(folder):

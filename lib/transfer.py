@@ -32,6 +32,10 @@ class WrongSize(DownloadError, ValueError):
     """A file shorter (truncated) or longer than declared."""
 
 
+class Changed(WrongHash, WrongSize):
+    """A complete file of another size than declared, hence of another content."""
+
+
 class NotThere(DownloadError):
     """The server answers, but does not give the file."""
 
@@ -111,6 +115,19 @@ class Partial:
         note = {"ETag": "" if etag.startswith("W/") else etag, "size": size}
         save_json(note | {"Last-Modified": headers.get("Last-Modified", "")}, self._note)
 
+    def finish(self, place):
+        """Give the whole a name; it also stays here until `discard`, should the process be killed before.
+
+        Parameters
+        ----------
+        place : str or pathlib.Path
+        """
+        Path(place).unlink(missing_ok=True)
+        try:
+            os.link(self.content, place)
+        except OSError:  # a file system without links
+            os.replace(self.content, place)
+
     def discard(self):
         """Remove what is here."""
         self.content.unlink(missing_ok=True)  # first: a note without content does no harm
@@ -137,7 +154,7 @@ class _Taken:
         if self.whole is not None and count != self.whole:
             fault = f"is truncated, expected {self.whole} bytes: {count} bytes read"
             longer = f"is longer than the {self.whole} bytes expected"
-            self.refuse(WrongSize, origin, fault if count < self.whole else longer)
+            self.refuse(Changed, origin, fault if count < self.whole else longer)
         if not self.sha256 and (fault := no_data(path, url)):
             self.refuse(NotThere, origin, fault)
         if self.sha256 and (found := pooch.file_hash(str(path))) != self.sha256:
@@ -238,8 +255,7 @@ class Transfer(_Taken):
             except OSError:
                 self._discard()  # a full disk is not left full
                 raise
-        os.replace(self.partial.content, output_file)
-        self.partial.discard()
+        self.partial.finish(output_file)
 
     def write(self, file, chunk):
         """Keep a piece, so that it stays if this process is killed.
@@ -275,7 +291,7 @@ class Transfer(_Taken):
             for chunk in answer.iter_content(CHUNK):
                 count += len(chunk)
                 if expected is not None and count > expected:
-                    self.refuse(WrongSize, self.url, f"is longer than the {expected} bytes expected")
+                    self.refuse(Changed, self.url, f"is longer than the {expected} bytes expected")
                 self.write(file, chunk)
         if expected is not None and count < expected:
             raise _Broken(f"{count} bytes read")
@@ -288,7 +304,7 @@ class Transfer(_Taken):
         stated = answer.headers.get("Content-Length", "")
         size = int(stated) if stated.isdecimal() and not encoded else None
         if None not in (size, self.whole) and size != self.whole:
-            self.refuse(WrongSize, self.url, f"has {size} bytes, expected {self.whole}")
+            self.refuse(Changed, self.url, f"has {size} bytes, expected {self.whole}")
         self.bar.update(-have)
         self.resumed = False
         self.partial.begin({} if encoded else answer.headers, size)
