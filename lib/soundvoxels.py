@@ -1,137 +1,20 @@
-"""Responses of single voxels to the 165 natural sounds, as the archive of Tuckute, Feather et al. keeps them."""
+"""Responses of single voxels to the 165 natural sounds, held to their table, and in the order of the sounds."""
 
 import warnings
-from pathlib import PurePosixPath
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from lib import archives, matfiles, naturalsounds, unpickle
-from lib.download import raw
+from lib import naturalsounds
 from lib.reliability import single_repeat_reliability
+from lib.soundarchive import text
 
-URL = "https://mcdermottlab.mit.edu//tuckute_feather_2023/data.tar"
-FOLDER = "data/neural"
-LIMIT_BYTES = 4_000_000_000  # of one member; the whole archive is announced with 180 MB
 HEMISPHERES = {"rh": "right", "lh": "left"}
 SPACE = "flattened surface, 2 mm grid"
 ROUNDING = 1e-4  # of a correlation of responses that were stored in single precision, amply
 FIRST = 3  # offenders a message names
 REPEATS = 3
-
-
-def member(name, read):
-    """One member of the archive, read in place.
-
-    Parameters
-    ----------
-    name : str
-        Below `data/neural`, for instance "NH2015/voxel_features_array.npy".
-    read : callable
-        Takes a binary stream.
-
-    Returns
-    -------
-    object
-        What `read` makes of it.
-
-    Raises
-    ------
-    ValueError
-        If the archive is damaged or does not hold the member.
-    """
-    path, wanted = raw(URL), PurePosixPath(FOLDER, name)
-    with archives.stream(path, str(wanted), limit_bytes=LIMIT_BYTES) as stream:
-        return read(stream)
-
-
-def array(name):
-    """Array of a `.npy` member of the archive, of any type.
-
-    Parameters
-    ----------
-    name : str
-        As for `member`.
-
-    Returns
-    -------
-    numpy.ndarray
-    """
-    return member(name, unpickle.npy)
-
-
-def table(name):
-    """Table of voxels of a pickled member of the archive, by voxel identifier.
-
-    Parameters
-    ----------
-    name : str
-        As for `member`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Index `voxel_id`, whole numbers. Its rows may be in another order than the voxels of the array.
-
-    Raises
-    ------
-    ValueError
-        If it is no table, or voxels have no identifier or share one.
-    """
-    found = member(name, lambda stream: unpickle.load(stream, allow="pandas"))
-    if not isinstance(found, pd.DataFrame) or "voxel_id" not in found:
-        raise ValueError(f"{name} is a {type(found).__name__} without a column voxel_id")
-    found = found.set_index(found["voxel_id"].astype(int))
-    if not found.index.is_unique:
-        twice = found.index[found.index.duplicated()].unique().tolist()
-        raise ValueError(f"{name} holds voxels more than once: {twice[:FIRST]}")
-    return found
-
-
-def sounds(name="NH2015/neural_stim_meta.npy"):
-    """Identifiers of the sounds, in the order of the arrays of responses.
-
-    Parameters
-    ----------
-    name : str
-        Of a member with one record per sound, whose first field is the file's name.
-
-    Returns
-    -------
-    list of str
-        Without `.wav`.
-    """
-    return [text(record[0]).removesuffix(".wav") for record in array(name)]
-
-
-def cells(name, variable, field):
-    """Texts of a field of a structure in a `.mat` member.
-
-    Parameters
-    ----------
-    name : str
-        As for `member`.
-    variable, field : str
-
-    Returns
-    -------
-    list of str
-
-    Raises
-    ------
-    ValueError
-        If the variable is no structure with that field.
-    """
-    found = member(name, lambda stream: matfiles.variable(stream, variable))
-    if not isinstance(found, dict) or field not in found:
-        raise ValueError(f"{variable} in {name} is no structure with a field {field}")
-    return [str(cell) for cell in np.ravel(found[field])]
-
-
-def text(value):
-    """A text that may have been stored as bytes."""
-    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
 
 
 def rows(found, voxel_ids, what):
@@ -140,7 +23,7 @@ def rows(found, voxel_ids, what):
     Parameters
     ----------
     found : pandas.DataFrame
-        As `table` gives it.
+        As `lib.soundarchive.table` gives it.
     voxel_ids : array_like of int, (n_voxels,)
     what : str
         What the table is, for the message.
@@ -148,7 +31,7 @@ def rows(found, voxel_ids, what):
     Returns
     -------
     pandas.DataFrame
-        Its columns as text where they hold bytes.
+        `hemi` is text, also where bytes are stored.
 
     Raises
     ------
@@ -242,6 +125,25 @@ def check_reliability(Y, voxels, *, squared):
         told = _differing(projection_reliability(Y, squared=squared), voxels["kell_r_reliability"])
         if told:
             warnings.warn(f"stated shares explained by projection differ: {told}", stacklevel=2)
+
+
+def check_categories(names, categories, stimuli):
+    """Tell where categories of sounds are others than in the table of sounds.
+
+    Parameters
+    ----------
+    names, categories : list of str
+        As stored with the responses.
+    stimuli : pandas.DataFrame
+        stimulus, category: the table that holds.
+    """
+    ours = stimuli.set_index("stimulus")["category"].reindex(names)
+    odd = [f"{n} ({c}, not {o})" for n, c, o in zip(names, categories, ours, strict=True) if c != o]
+    if odd:
+        told = f"{len(odd)} of {len(names)} sounds: {', '.join(odd[:FIRST])}"
+        warnings.warn(
+            f"categories stored with the responses are not those of the sounds: {told}", stacklevel=2
+        )
 
 
 def _differing(ours, stated):

@@ -12,7 +12,7 @@ import scipy.io
 import soundset
 import xarray as xr
 
-from lib import archives, contract, datasets, download, naturalsounds, soundvoxels, unpickle
+from lib import archives, contract, datasets, download, naturalsounds, soundarchive, soundvoxels, unpickle
 from lib.datasets import b2021, nh2015
 
 META = [
@@ -51,7 +51,7 @@ def mat(names):
 
 def tar(members, prefix=""):
     """Put an archive where the download would be."""
-    path = download.raw(soundvoxels.URL)
+    path = download.raw(soundarchive.URL)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w") as archive:
         for name, content in members.items():
@@ -92,6 +92,7 @@ class NH2015:
     def __init__(self):
         rng = np.random.default_rng(0)
         self.names = rng.permutation(soundset.names()).tolist()
+        self.categories = {}  # where they differ from the table of sounds
         self.Y = reliable(rng, 165, 10)
         self.meta = np.zeros(10, META)
         self.meta["subj_idx"] = [0, 0, 0, 0, 2, 2, 2, 9, 9, 9]
@@ -116,7 +117,8 @@ class NH2015:
         """`neural_stim_meta.npy`."""
         records = np.zeros(165, RECORD)
         records["file"] = [f"{name}.wav".encode() for name in self.names]
-        records["category"] = "EnvSound"
+        categories = naturalsounds.stimuli().set_index("stimulus")["category"]
+        records["category"] = [self.categories.get(name) or categories[name] for name in self.names]
         return records
 
     def members(self, protocol=4):
@@ -259,7 +261,7 @@ def test_variants_of_the_files_give_the_same(new, monkeypatch, case):
 
 def test_both_come_through_the_front_door(new, sounds, tmp_path, monkeypatch):
     archive = tar(new.members())
-    mirrored = tmp_path / "mirror" / download.location(soundvoxels.URL)
+    mirrored = tmp_path / "mirror" / download.location(soundarchive.URL)
     mirrored.parent.mkdir(parents=True)
     archive.rename(mirrored)
     monkeypatch.setenv("DATA_MIRROR", str(tmp_path / "mirror"))
@@ -270,7 +272,7 @@ def test_both_come_through_the_front_door(new, sounds, tmp_path, monkeypatch):
     )  # the sounds are here already
     for name in listed:
         assert len(listed[name]) == 1 + len(sounds) + 2  # also the components and the categories
-        assert unhashed[name]["url"].tolist() == [soundvoxels.URL]
+        assert unhashed[name]["url"].tolist() == [soundarchive.URL]
         responses, _ = datasets.load(name)
         assert responses.attrs["target"] == name
 
@@ -300,7 +302,7 @@ def third_scan(one):
 
 
 def rename(one):
-    one.names[3] = "stim999_x"
+    one.categories["stim999_x"], one.names[3] = "Music", "stim999_x"
 
 
 def swap(one):
@@ -374,6 +376,18 @@ def test_a_share_that_differs_is_told_but_no_obstacle(new):
     tar(new.members())
     with pytest.warns(UserWarning, match=r"shares .* differ: 1 of 6 voxels: 5 \(0\.\d+, not 0\.2500\)"):
         xr.testing.assert_identical(b2021.load(None)[0], expected)
+
+
+def test_categories_that_differ_are_told_but_no_obstacle(old):
+    tar(old.members())
+    expected = nh2015.load(None)[0]
+    old.categories["stim7_applause"] = "Music"
+    archives._listed.cache_clear()
+    tar(old.members())
+    with pytest.warns(
+        UserWarning, match=r"not those of the sounds: 1 of 165 sounds: stim7_applause \(Music, not"
+    ):
+        xr.testing.assert_identical(nh2015.load(None)[0], expected)
 
 
 class Command:
@@ -469,11 +483,11 @@ def test_real_voxels_load_at_full_size(published, tmp_path, monkeypatch):
     table = pd.DataFrame(meta).drop(columns="n_reps").assign(hemi=[h.decode() for h in meta["hemi"]])
     table = table.assign(**dict(zip(masks["mask_names"], masks["masks"].T, strict=True)))
     one.table = table.assign(roi_label_general=np.nan, roi_label_specific=np.nan)
-    tar(one.members())
     for row in datasets.registry("nh2015").itertuples():
         if row.sha256:
             download.raw(row.url).parent.mkdir(parents=True, exist_ok=True)
             download.raw(row.url).symlink_to(download.mirror(row.url))
+    tar(one.members())
     responses, stimuli = whole(nh2015, "nh2015")
     assert responses["response"].shape == (3, 165, 7694)
     assert responses["in_roi"].any("region").sum() == 1312

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lib import soundvoxels
+from lib import soundarchive, soundvoxels
 
 LABEL = "B2021 voxels"
 MODALITY = "audio"
@@ -45,13 +45,13 @@ def load(_folder):
     ----------
     Boebinger et al. (2021); Tuckute, Feather et al. (2023), Methods, "fMRI data".
     """
-    names = _common(soundvoxels.sounds())
-    voxel_ids = soundvoxels.array("B2021/voxel_features_meta.npy").ravel().astype(int)
-    Y = soundvoxels.array("B2021/voxel_features_array.npy")
+    names = _common(soundarchive.sounds()[0])
+    voxel_ids = soundarchive.array("B2021/voxel_features_meta.npy").ravel().astype(int)
+    Y = soundarchive.array("B2021/voxel_features_array.npy")
     wanted = (len(names), len(voxel_ids), soundvoxels.REPEATS)
     if Y.shape != wanted:
         raise ValueError(f"B2021/voxel_features_array.npy has shape {Y.shape} instead of {wanted}")
-    voxels = soundvoxels.rows(soundvoxels.table("B2021/df_roi_meta.pkl"), voxel_ids, "df_roi_meta")
+    voxels = soundvoxels.rows(soundarchive.table("B2021/df_roi_meta.pkl"), voxel_ids, "df_roi_meta")
     _check_counts(voxels)
     Y = np.moveaxis(Y, 2, 0)
     soundvoxels.check_reliability(Y, voxels, squared=True)
@@ -61,7 +61,7 @@ def load(_folder):
 
 def _common(common):
     """Identifiers of all sounds of this experiment; they begin with the common ones."""
-    names = soundvoxels.cells("B2021/stim_info_v4.mat", "stim_info", "stim_names")
+    names = soundarchive.cells("B2021/stim_info_v4.mat", "stim_info", "stim_names")
     odd = [f"{a} for {b}" for a, b in zip(names, common, strict=False) if a != b]
     if odd or len(names) < len(common):
         raise ValueError(f"stim_info_v4.mat does not begin with the {len(common)} common sounds: {odd[:3]}")

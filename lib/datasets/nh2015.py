@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from lib import soundvoxels
+from lib import soundarchive, soundvoxels
 
 LABEL = "NH2015 voxels"
 MODALITY = "audio"
@@ -51,27 +51,28 @@ def load(_folder):
     ----------
     Norman-Haignere et al. (2015); Tuckute, Feather et al. (2023), Methods, "fMRI data".
     """
-    names = soundvoxels.sounds()
-    Y = soundvoxels.array("NH2015/voxel_features_array.npy")
+    names, categories = soundarchive.sounds()
+    Y = soundarchive.array("NH2015/voxel_features_array.npy")
     meta = _meta(Y, n_sounds=len(names))
     kept = np.flatnonzero(meta["n_reps"] == soundvoxels.REPEATS)
     meta, Y = meta.iloc[kept], np.moveaxis(Y[:, kept], 2, 0)
     soundvoxels.check_counts(meta["subj_idx"], SUBJECTS)
-    voxels = soundvoxels.rows(soundvoxels.table("NH2015/df_roi_meta.pkl"), meta["voxel_id"], "df_roi_meta")
+    voxels = soundvoxels.rows(soundarchive.table("NH2015/df_roi_meta.pkl"), meta["voxel_id"], "df_roi_meta")
     _check_same(meta, voxels)
     soundvoxels.check_reliability(Y, voxels, squared=False)
     responses, stimuli = soundvoxels.responses(Y, names, voxels)
+    soundvoxels.check_categories(names, categories, stimuli)
     responses["in_roi"] = (("region", "voxel"), _regions(voxels))
     return responses.assign_coords(region=list(REGIONS)), stimuli
 
 
 def _meta(Y, *, n_sounds):
     """What is known of each column of the array of responses."""
-    meta = pd.DataFrame(soundvoxels.array("NH2015/voxel_features_meta.npy"))
+    meta = pd.DataFrame(soundarchive.array("NH2015/voxel_features_meta.npy"))
     wanted = (n_sounds, len(meta), soundvoxels.REPEATS)
     if Y.shape != wanted:
         raise ValueError(f"NH2015/voxel_features_array.npy has shape {Y.shape} instead of {wanted}")
-    return meta.assign(hemi=[soundvoxels.text(h) for h in meta["hemi"]])
+    return meta.assign(hemi=[soundarchive.text(h) for h in meta["hemi"]])
 
 
 def _check_same(meta, voxels):
