@@ -46,7 +46,7 @@ class BData:
             if None not in found.values():
                 samples, metadata = file[found["dataset"]], file[found["metadata"]]
                 self.shape, self._chunks = samples.shape, samples.chunks
-                self._dataset = found["dataset"]
+                self._dataset, written = found["dataset"], samples.id.get_storage_size()
                 self.keys = tuple(metadata["key"].asstr()[()].tolist())
                 self._values = hdf5.values(metadata["value"]).astype(np.float64)
                 self._vmap = _vmap(file)
@@ -57,6 +57,9 @@ class BData:
                 f"{self.path}: metadata are ragged: {len(self.keys)} keys, values {self._values.shape}, "
                 f"samples {self.shape}; values must be keys by columns of the samples"
             )
+
+        if not written and 0 not in self.shape:
+            raise ValueError(f"{self.path}: samples {self.shape} were announced but never written")
 
     def mask(self, expression):
         """Columns that a selector expression names.
@@ -113,7 +116,10 @@ class BData:
             If a selected cell is NaN; the first are named.
         """
         n_bytes, shape = self.cost(expression)
-        logging.getLogger(__name__).info("%s: %s will take %.1f MB", self.path.name, shape, n_bytes / 1e6)
+        level = logging.INFO if n_bytes > BLOCK else logging.DEBUG
+        logging.getLogger(__name__).log(
+            level, "%s: %s will take %.1f MB of memory", self.path.name, shape, n_bytes / 1e6
+        )
         values = np.empty(shape)
         for rows, columns, block in self.blocks(expression):
             values[rows, columns] = block
@@ -242,8 +248,16 @@ class BData:
 
 def _vmap(file):
     """Names of numbers, by key."""
-    groups = file.get("vmap", {})
-    return {key: {float(number): text.asstr()[()] for number, text in groups[key].items()} for key in groups}
+    return {key: _names(key, group) for key, group in file.get("vmap", {}).items()}
+
+
+def _names(key, group):
+    try:
+        return {float(number): text.asstr()[()] for number, text in group.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{group.file.filename}: vmap of {key!r} is no table of numbers and names: {error}"
+        ) from error
 
 
 def _block_shape(chunks, width):

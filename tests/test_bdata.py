@@ -290,16 +290,31 @@ def test_damage_is_named(path):
         BData(path).select("VoxelData")
 
 
+def test_names_of_no_number_are_refused(path):
+    with h5py.File(path, "a") as file:
+        file["vmap/stimulus_name/first"] = b"n04_1"
+    with pytest.raises(ValueError, match=r"a\.h5: vmap of 'stimulus_name' is no table of numbers"):
+        BData(path)
+
+
+def test_samples_never_written_are_not_taken_for_zeros(path):
+    with h5py.File(path, "a") as file:
+        del file["dataset"]
+        file.create_dataset("dataset", (10**7, 8), "f8")
+    with pytest.raises(ValueError, match=r"a\.h5: samples \(10000000, 8\) were announced but never written"):
+        BData(path)
+
+
 # Size
 
 
 def test_the_cost_is_known_before(path, caplog):
     data = BData(path)
     assert data.cost("ROI_V1 | ROI_V2") == (9 * 4 * 8, (9, 4))
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.DEBUG):
         values = data.select("ROI_V1 | ROI_V2")
     assert values.nbytes == 9 * 4 * 8
-    assert "(9, 4) will take 0.0 MB" in caplog.text
+    assert "(9, 4) will take 0.0 MB of memory" in caplog.text
 
 
 PEAK = """

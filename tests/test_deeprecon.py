@@ -243,7 +243,7 @@ def test_what_is_wrong_with_a_file_is_said(mirror, kind, change, message):
 def test_the_memory_is_said_before(caplog):
     with caplog.at_level(logging.INFO, "lib.datasets.deeprecon"):
         datasets.load("deeprecon")
-    assert "Training: responses (5, 6, 15) will take 0.00 GB" in caplog.text
+    assert "responses (5, 6, 15) and (24, 3, 15) will take 0.00 + 0.00 = 0.00 GB" in caplog.text
 
 
 def test_files_without_places_have_no_coordinates(mirror):

@@ -2,6 +2,8 @@ import re
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lib import plugins, selector
 
@@ -58,6 +60,28 @@ def test_operators_share_a_rank_and_associate_left(operator):
     for other in selector.COMBINE:
         expected = columns(f"(Voxels {operator} V1) {other} V2")
         assert columns(f"Voxels {operator} V1 {other} V2") == expected
+
+
+ALL = set(range(8))
+LEAVES = st.sampled_from([(f"'{key}'", set(columns)) for key, columns in MEMBERS.items()])
+SETS = {"|": set.union, "+": set.union, "&": set.intersection, "-": set.difference}
+TREES = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(
+        st.tuples(inner, st.sampled_from([*SETS]), inner).map(
+            lambda t: (f"({t[0][0]} {t[1]} {t[2][0]})", SETS[t[1]](t[0][1], t[2][1]))
+        ),
+        inner.map(lambda t: (f"({t[0]} = 0)", ALL - t[1])),
+        inner.map(lambda t: (f"({t[0]}=1)", t[1])),
+    ),
+    max_leaves=12,
+)
+
+
+@given(TREES)
+def test_selections_are_operations_on_sets(tree):
+    expression, expected = tree
+    assert set(columns(expression)) == expected
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,7 @@ def load(folder, parts=()):
             hierarchy_release.store(download.raw(url), folder / direction, direction=direction)
     files = {session: {subject: BData(_path(subject, session)) for subject in FILES} for session in REPEATS}
     voxels = _voxels(files)
+    _announce(len(voxels["voxel"]))
     blocks, names = {}, {}
     for session, sources in files.items():
         names[session], rows = _presentations(sources, session)
@@ -146,6 +147,16 @@ def _voxels(files):
     return found
 
 
+def _announce(n_voxels):
+    """Say how much memory the responses will take, before the first is read."""
+    shapes = [(REPEATS[session], STIMULI[session], n_voxels) for session in REPEATS]
+    sizes = [8e-9 * np.prod(shape, dtype=float) for shape in shapes]
+    logging.getLogger(__name__).info(
+        "deeprecon: responses %s and %s will take %.2f + %.2f = %.2f GB of memory",
+        *shapes, *sizes, sum(sizes),
+    )  # fmt: skip
+
+
 def _places(subject, data):
     """Table of a file's voxels in any region: identifier, subject, membership, and x, y, z where known."""
     chosen = np.flatnonzero(data.mask(_any_region()))
@@ -204,10 +215,6 @@ def _responses(sources, rows, session):
     """Presentations of all subjects side by side (repeat, image, voxel), read straight into place."""
     sizes = [data.cost(_any_region())[1][1] for data in sources.values()]
     shape = (REPEATS[session], STIMULI[session], sum(sizes))
-    log = logging.getLogger(__name__)
-    log.info(
-        "deeprecon, %s: responses %s will take %.2f GB", session, shape, 8e-9 * np.prod(shape, dtype=float)
-    )
     responses = np.empty(shape)
     flat, first = responses.reshape(-1, shape[2]), 0
     for (subject, data), size in zip(sources.items(), sizes, strict=True):
