@@ -2,28 +2,14 @@
 
 import numpy as np
 import pytest
+import releases
 import scipy.io
 
 from lib import behaviour
 
 
-def stored(path, **changes):
-    """Like the released files: characters padded with blanks, conditions 'Human  ' and 'Network'."""
-    values = np.arange(12.0).reshape(2, 3, 2) / 12
-    content = {
-        "participant_data_matrix": values,
-        "model_layers": np.array(["natural_image", "layer1", "final"]),
-        "conditions": np.array(["Human  ", "Network"]),
-        "participants": np.array(["0", "10"]),
-        "axis_order": np.array(["participants", "model_layers", "conditions"]),
-        **changes,
-    }
-    scipy.io.savemat(path, {name: value for name, value in content.items() if value is not None})
-    return path
-
-
 def test_every_cell_becomes_a_row_with_its_own_names(tmp_path):
-    table = behaviour.recognition(stored(tmp_path / "a.mat"))
+    table = behaviour.recognition(releases.stored(tmp_path / "a.mat"))
     assert len(table) == 12
     row = table[
         (table["participant"] == "10") & (table["layer"] == "layer1") & (table["observer"] == "network")
@@ -33,7 +19,7 @@ def test_every_cell_becomes_a_row_with_its_own_names(tmp_path):
 
 
 def test_the_stored_characters_are_padded_and_come_without_blanks(tmp_path):
-    path = stored(tmp_path / "a.mat")
+    path = releases.stored(tmp_path / "a.mat")
     assert scipy.io.loadmat(path)["model_layers"].tolist() == [
         "natural_image",
         "layer1       ",
@@ -45,7 +31,7 @@ def test_the_stored_characters_are_padded_and_come_without_blanks(tmp_path):
 
 
 def test_observers_are_told_by_name_not_by_position(tmp_path):
-    path = stored(tmp_path / "a.mat", conditions=np.array(["Network", "Human  "]))
+    path = releases.stored(tmp_path / "a.mat", conditions=np.array(["Network", "Human  "]))
     table = behaviour.recognition(path)
     assert table.query("observer == 'network'")["proportion_correct"].iloc[0] == 0
 
@@ -64,5 +50,5 @@ def test_observers_are_told_by_name_not_by_position(tmp_path):
 )
 def test_what_is_not_such_a_matrix_is_refused_by_name(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message) as caught:
-        behaviour.recognition(stored(tmp_path / "odd.mat", **changes))
+        behaviour.recognition(releases.stored(tmp_path / "odd.mat", **changes))
     assert "odd.mat" in str(caught.value)

@@ -1,58 +1,23 @@
 """Pickled evaluations and regressions, on files written as Python 2 and old NumPy wrote them."""
 
-import pickle
-
 import numpy as np
 import pytest
+import releases
 
 from lib import metamer_results
-
-LAYER_SETS = ["input_after_preproc", "conv1_relu1_fake_relu", "final"]
-META = [("subj_idx", "<i8"), ("hemi", "S2"), ("x_ras", "<i2"), ("y_ras", "<i2"), ("voxel_id", "<i8"),
-        ("n_reps", "<f8")]  # fmt: skip
-
-
-def written(path, content):
-    """Protocol 2 with the names of NumPy 1, whose scalars are objects."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(pickle.dumps(content, protocol=2).replace(b"numpy._core", b"numpy.core"))
-    return path
-
-
-def judged(rng, classes, n=40, share=0.8):
-    """One set of lists, mean and SEM of all layers; the mean is a NumPy scalar."""
-    suffix = "" if classes == 794 else f"_{classes}"
-    names = ("labels_all_layers", "predictions__all_layers") if classes == 794 else (
-        f"labels_{classes}_way_all_layers", f"predictions_{classes}_way_all_layers")  # fmt: skip
-    content = {f"correct_incorrect{suffix}": {}, f"average_correct{suffix}": {}, f"bootstrap_sem{suffix}": {},
-               names[0]: {}, names[1]: {}}  # fmt: skip
-    for layer in LAYER_SETS:
-        correct = (rng.random(n) < share).tolist()
-        labels = [f"word{i}" for i in range(n)]
-        mean = np.mean(correct)
-        resampled = np.mean(rng.choice(correct, (1000, n)), axis=1)
-        columns = (correct, mean, np.std(resampled), labels,
-                   [a if c else "other" for a, c in zip(labels, correct, strict=True)])  # fmt: skip
-        for values, column in zip(content.values(), columns, strict=True):
-            values[layer] = column
-    return content
-
-
-def path_of(folder, network="kell2018", generator="cochresnet50"):
-    return folder / network / "network_network_evaluations" / f"accuracy_on_metamers_from_{generator}.pckl"
 
 
 @pytest.fixture
 def audio(tmp_path):
-    content = judged(np.random.default_rng(0), 794) | {"model_evaluation_directory": "kell2018"}
-    return content, path_of(tmp_path)
+    content = releases.judged(np.random.default_rng(0), 794) | {"model_evaluation_directory": "kell2018"}
+    return content, releases.path_of(tmp_path)
 
 
 def test_an_audio_evaluation_arrives_stimulus_by_stimulus(audio):
     content, path = audio
-    table = metamer_results.evaluation(written(path, content))
+    table = metamer_results.evaluation(releases.written(path, content))
     assert len(table) == 3 * 40
-    assert table["layer"].unique().tolist() == LAYER_SETS
+    assert table["layer"].unique().tolist() == releases.LAYER_SETS
     assert table["stage"].unique().tolist() == [0, 1, 2]
     assert table[["network", "generator", "classes"]].drop_duplicates().to_numpy().tolist() == [
         ["kell2018", "cochresnet50", 794]
@@ -64,62 +29,66 @@ def test_an_audio_evaluation_arrives_stimulus_by_stimulus(audio):
 
 def test_a_vision_evaluation_keeps_both_numbers_of_classes(tmp_path):
     rng = np.random.default_rng(1)
-    content = judged(rng, 1000) | judged(rng, 16) | {"model_evaluation_directory": "kell2018"}
-    table = metamer_results.evaluation(written(path_of(tmp_path), content))
+    content = (
+        releases.judged(rng, 1000) | releases.judged(rng, 16) | {"model_evaluation_directory": "kell2018"}
+    )
+    table = metamer_results.evaluation(releases.written(releases.path_of(tmp_path), content))
     for classes in (16, 1000):
         ours = table[(table["classes"] == classes) & (table["stage"] == 1)]
         assert ours["correct"].tolist() == content[f"correct_incorrect_{classes}"]["conv1_relu1_fake_relu"]
 
 
 def test_an_all_correct_layer_has_no_error_of_its_mean(tmp_path):
-    content = judged(np.random.default_rng(0), 794, share=1.1) | {"model_evaluation_directory": "kell2018"}
-    assert metamer_results.evaluation(written(path_of(tmp_path), content))["correct"].all()
+    content = releases.judged(np.random.default_rng(0), 794, share=1.1) | {
+        "model_evaluation_directory": "kell2018"
+    }
+    assert metamer_results.evaluation(releases.written(releases.path_of(tmp_path), content))["correct"].all()
 
 
 def test_a_mean_that_is_not_that_of_the_list_is_an_error(audio):
     content, path = audio
     content["average_correct"]["final"] += 0.025
     with pytest.raises(ValueError, match=r"states mean .* at final of 794 classes"):
-        metamer_results.evaluation(written(path, content))
+        metamer_results.evaluation(releases.written(path, content))
 
 
 def test_an_sem_that_is_not_that_of_the_list_is_an_error(audio):
     content, path = audio
     content["bootstrap_sem"]["final"] *= 1.5
     with pytest.raises(ValueError, match=r"and SEM .* at final"):
-        metamer_results.evaluation(written(path, content))
+        metamer_results.evaluation(releases.written(path, content))
 
 
 def test_lists_of_different_lengths_are_an_error(audio):
     content, path = audio
     content["labels_all_layers"]["final"].pop()
     with pytest.raises(ValueError, match="lists of different lengths at final"):
-        metamer_results.evaluation(written(path, content))
+        metamer_results.evaluation(releases.written(path, content))
 
 
 def test_a_lacking_layer_is_an_error(audio):
     content, path = audio
     del content["bootstrap_sem"]["final"]
     with pytest.raises(ValueError, match="different layers"):
-        metamer_results.evaluation(written(path, content))
+        metamer_results.evaluation(releases.written(path, content))
 
 
 def test_one_underscore_is_not_the_key(audio):
     content, path = audio
     content["predictions_all_layers"] = content.pop("predictions__all_layers")
     with pytest.raises(ValueError, match=r"lacks .*predictions__all_layers"):
-        metamer_results.evaluation(written(path, content))
+        metamer_results.evaluation(releases.written(path, content))
 
 
 def test_an_evaluation_by_another_network_is_an_error(audio):
     content, path = audio
     content["model_evaluation_directory"] = "cochresnet50"
     with pytest.raises(ValueError, match="is no evaluation by kell2018"):
-        metamer_results.evaluation(written(path, content))
+        metamer_results.evaluation(releases.written(path, content))
 
 
 def test_a_pickle_that_runs_something_is_refused(tmp_path):
-    path = path_of(tmp_path)
+    path = releases.path_of(tmp_path)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"cos\nsystem\n(S'touch " + str(tmp_path / "ran").encode() + b"'\ntR.")
     with pytest.raises(ValueError, match=r"os\.system|system"):
@@ -130,35 +99,13 @@ def test_a_pickle_that_runs_something_is_refused(tmp_path):
 # Regressions
 
 
-def regression(layer="layer1", seed=0, order=slice(None)):
-    """6 voxels of 2 people, 3 splits of 5 sounds, as stored."""
-    rng = np.random.default_rng(seed)
-    train = np.array([[1, 1, 0, 0, 1], [0, 1, 1, 0, 1], [1, 0, 0, 1, 1]], dtype=float).T
-    meta = np.array(
-        [(v // 3, b"rh" if v % 2 else b"lh", 40 - v, -60 + v, 1000 + 7 * v, 3) for v in range(6)], dtype=META
-    )
-    masks = np.array([[1, 0, 0, 1], [0, 1, 1, 1], [0, 0, 0, 0], [1, 1, 1, 1], [0, 0, 1, 0], [0, 0, 0, 1]])
-    return {
-        "r2s": rng.random((6, 3))[order], "alphas": 10.0 ** rng.integers(-5, 39, (6, 3))[order],
-        "layer_name": np.bytes_(layer), "random_seed": 3882, "feature_file": "natsound_activations.h5",
-        "all_train_idxs": train, "all_test_idxs": 1 - train,
-        "roi_masks": {"masks": masks[order].astype(float), "mask_names": ["tonotopic", "pitch", "music", "speech"]},
-        "voxel_meta": meta[order],
-    }  # fmt: skip
-
-
-def regression_path(folder, network="cochresnet50", layer="layer1"):
-    name = f"voxelwise_regression_b'{layer}'_randseed3882_zero_center_fmri_activations.pckl"
-    return folder / network / "regression_results" / "natsound_activations" / name
-
-
 def read(folder, network="cochresnet50", layer="layer1", **options):
-    path = regression_path(folder, network, layer)
-    return metamer_results.voxel_regression(written(path, regression(layer, **options)))
+    path = releases.regression_path(folder, network, layer)
+    return metamer_results.voxel_regression(releases.written(path, releases.regression(layer, **options)))
 
 
 def test_a_regression_keeps_voxels_with_their_table(tmp_path):
-    dataset, stored = read(tmp_path), regression()
+    dataset, stored = read(tmp_path), releases.regression()
     np.testing.assert_array_equal(dataset["r2"], stored["r2s"])
     np.testing.assert_array_equal(dataset["alpha"], stored["alphas"])
     assert dataset.attrs == {"network": "cochresnet50", "layer": "layer1"}
@@ -189,7 +136,7 @@ def test_regressions_are_joined_by_voxel_not_by_position(tmp_path):
     assert joined["r2"].dims == ("model", "layer", "voxel", "split")
     assert joined["layer"].values.tolist() == ["layer1", "layer2", "avgpool"]
     cell = joined["r2"].sel(model="cochresnet50", layer="layer2")
-    np.testing.assert_array_equal(cell, regression(seed=1)["r2s"])
+    np.testing.assert_array_equal(cell, releases.regression(seed=1)["r2s"])
     assert joined["r2"].sel(model="spectemp", layer="layer2").isnull().all()
     assert joined["alpha"].sel(model="spectemp", layer="avgpool").notnull().all()
     assert joined["subject"].dims == ("voxel",)
@@ -219,14 +166,14 @@ def test_other_voxels_or_splits_are_an_error(tmp_path):
     ],
 )
 def test_what_is_no_regression_is_refused_by_name(tmp_path, changes, message):
-    path = written(regression_path(tmp_path), regression() | changes)
+    path = releases.written(releases.regression_path(tmp_path), releases.regression() | changes)
     with pytest.raises(ValueError, match=message) as caught:
         metamer_results.voxel_regression(path)
     assert path.name in str(caught.value)
 
 
 def test_a_truncated_pickle_is_refused(tmp_path):
-    path = written(regression_path(tmp_path), regression())
+    path = releases.written(releases.regression_path(tmp_path), releases.regression())
     path.write_bytes(path.read_bytes()[:-300])
     with pytest.raises(ValueError, match="voxelwise_regression"):
         metamer_results.voxel_regression(path)
