@@ -13,7 +13,7 @@ import xarray as xr
 from PIL import Image
 from scipy.spatial.distance import squareform
 
-from lib import archives, artefacts, contract, datasets, download, searchlight, unpickle
+from lib import archives, artefacts, contract, datasets, download, scenes, searchlight, unpickle
 from lib.datasets import bonner2017
 
 # The label file's order; blanks at the end as there.
@@ -97,7 +97,7 @@ class Release:
 
     def archive(self):
         """Members of `data.zip`, below `data/`."""
-        folder = bonner2017.SEARCHLIGHTS
+        folder = scenes.SEARCHLIGHTS
         found = {f"kastner_ROIs_RDMs_pearson/{k}.mat": mat(subject_rdm=v) for k, v in self.regions.items()}
         for (network, layer), values in self.networks.items():
             name = f"{FILES.get(network, network)}_{BLOCKS[layer]}.mat"
@@ -115,11 +115,11 @@ class Release:
     def write(self, top="data/"):
         archives._listed.cache_clear()
         junk = {"__MACOSX/data/._mask.nii": b"x", "__MACOSX/data/kastner_ROIs_RDMs_pearson/._V1v.mat": b"x"}
-        pack(bonner2017.ARCHIVE, {f"{top}{k}": v for k, v in self.archive().items()} | junk)
+        pack(scenes.ARCHIVE, {f"{top}{k}": v for k, v in self.archive().items()} | junk)
         junk = {"__MACOSX/bonner_pnas2017/stimuli_data/._image_1.png": b"x"}
         live = {"bonner_pnas2017/brain_data_live_study/fmri_PPA_RDMs.npz": b"x"}
         package = {f"bonner_pnas2017/{k}": v for k, v in self.package().items()}
-        pack(bonner2017.PACKAGE, package | live | junk)
+        pack(scenes.PACKAGE, package | live | junk)
         return self
 
 
@@ -188,6 +188,12 @@ def test_files_may_lack_the_blank_that_the_label_has(release, folder):
     xr.testing.assert_identical(whole(folder, release.write() and ())[0], expected)
 
 
+def test_the_label_as_it_is_comes_before_the_label_without_blanks(release, folder):
+    release.regions["hV4"] = release.regions["V1v"]
+    responses, _ = whole(folder, release.write() and ())
+    np.testing.assert_array_equal(responses["rdm"].sel(roi="hV4")[0], release.regions["hV4 "])
+
+
 def test_photographs_follow_the_natural_order_of_their_names(release, folder):
     responses, stimuli = whole(folder, release.write() and ("photographs",))
     assert stimuli["name"].tolist() == [f"image_{i}.png" for i in range(1, 51)]
@@ -238,13 +244,13 @@ def test_another_number_of_subjects_is_told(release, folder, monkeypatch, caplog
 
 def test_it_comes_through_the_front_door(release, tmp_path, monkeypatch):
     release.write()
-    for url in (bonner2017.ARCHIVE, bonner2017.PACKAGE):
+    for url in (scenes.ARCHIVE, scenes.PACKAGE):
         mirrored = tmp_path / "mirror" / download.location(url)
         mirrored.parent.mkdir(parents=True)
         download.raw(url).rename(mirrored)
     monkeypatch.setenv("DATA_MIRROR", str(tmp_path / "mirror"))
     responses, stimuli = datasets.load("bonner2017")
-    assert not download.raw(bonner2017.PACKAGE).exists()  # not asked for
+    assert not download.raw(scenes.PACKAGE).exists()  # not asked for
     assert responses.attrs["target"] == "bonner2017"
     responses, stimuli = datasets.load("bonner2017", parts=("photographs", "searchlight"))
     assert (stimuli["sha256"] != "").all()
@@ -384,7 +390,7 @@ def test_ceilings_that_would_run_something_are_refused(release, folder):
 
 def test_what_lies_outside_the_archive_is_refused(release, folder):
     release.write()
-    with zipfile.ZipFile(download.raw(bonner2017.PACKAGE), "a") as archive:
+    with zipfile.ZipFile(download.raw(scenes.PACKAGE), "a") as archive:
         archive.writestr("bonner_pnas2017/stimuli_data/../../../../out.png", b"x")
     with pytest.raises(archives.Unsafe):
         bonner2017.load(folder, parts=("photographs",))

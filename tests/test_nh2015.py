@@ -155,13 +155,24 @@ class B2021:
         }
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """165 tiny sounds, written once: their folder of downloads and their SHA-256."""
+    place = tmp_path_factory.mktemp("sounds")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COMPENDIUM_HOME", str(place))
+        return place / "data" / "raw", soundset.write()
+
+
 @pytest.fixture
-def sounds(tmp_path, monkeypatch):
+def sounds(tmp_path, monkeypatch, written):
     """165 tiny sounds in place of the real ones."""
     monkeypatch.setenv("COMPENDIUM_HOME", str(tmp_path))
-    written = soundset.write()
-    monkeypatch.setattr(naturalsounds, "digests", lambda: written)
-    return written
+    (tmp_path / "data" / "raw").mkdir(parents=True)
+    for host in written[0].iterdir():
+        (tmp_path / "data" / "raw" / host.name).symlink_to(host)
+    monkeypatch.setattr(naturalsounds, "digests", lambda: written[1])
+    return written[1]
 
 
 @pytest.fixture
