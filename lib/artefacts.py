@@ -122,6 +122,22 @@ def load_table(path, **types):
     return pd.read_csv(path, dtype=types or None)
 
 
+def save_all(contents, folder):
+    """Write several tables and labelled data sets, each under its name: `<name>.csv` or `<name>.nc`.
+
+    Parameters
+    ----------
+    contents : dict
+        Name → pandas.DataFrame or xarray.Dataset.
+    folder : pathlib.Path
+    """
+    for name, content in contents.items():
+        if isinstance(content, pd.DataFrame):
+            save_table(content, folder / f"{name}.csv")
+        else:
+            save(content, folder / f"{name}.nc")
+
+
 def save_json(value, path):
     """Write a record as indented JSON.
 

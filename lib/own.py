@@ -145,7 +145,7 @@ def _from_hdf5(path):
             raise ValueError(f"{path} lacks {_named(lacking)}; it holds {_named(file)}")
         values, attrs = file["response"][()], file["response"].attrs
         names = {axis: file[axis].asstr()[()].tolist() for axis in AXES[1:]}
-        scales = [d.keys()[0] if len(d) else d.label for d in file["response"].dims]
+        scales = [d[0].name.rpartition("/")[2] if len(d) else d.label for d in file["response"].dims]
         dims = [str(n) for n in (str(attrs["dims"]).split() if "dims" in attrs else scales)]
         kept = {k: str(attrs[k]) for k in ("missing", "units") if k in attrs}
     if sorted(dims) != sorted(AXES):

@@ -60,43 +60,45 @@ def reliability(contents, *, n_resamples, rng):
 
     Responses of voxels: "single-repeat r" (`lib.ceilings.repeat_correlation`) and "explainable variance", the
     largest r² that a model can reach against the mean over repeats (`lib.ceilings.explainable_variance`). The
-    median over the voxels of each subject is averaged over subjects, with Student's t interval. With a single
-    subject, stimuli are resampled instead: the interval then speaks of other stimuli, not of other subjects.
-    Quantities of held-out stimuli end in "(test stimuli)".
+    median over the voxels of each subject is averaged over subjects, with Student's t interval. The interval of
+    a single subject speaks of other stimuli, not of other subjects. Quantities of held-out stimuli end in
+    "(test stimuli)".
 
     RDMs: "lower noise ceiling" and "upper noise ceiling" (`lib.ceilings.rdm_bounds`) of the means over repeats.
-    Stimuli are resampled; pairs of a stimulus with itself, whose 0 no one measured, are left out. The values of
-    the subjects are no sample for Student's t: they share their reference, and that of the upper bound holds
-    the subject itself. The interval therefore speaks of other stimuli for these subjects. "single-repeat r":
+    Subjects are no sample for Student's t here: their values share a reference, and that of the upper bound
+    holds the subject itself. So the interval speaks of other stimuli for these subjects. "single-repeat r":
     Spearman correlation between the RDMs of repeats, averaged over subjects with Student's t interval.
 
     Results with a table `recognition`: "split-half reliability" (`lib.ceilings.split_half`) of human
-    observers' profile over models and layers, for each experiment. Participants are resampled.
+    observers' profile over models and layers, for each experiment. The interval speaks of other participants.
 
-    Resampling gives a standard error, on the scale where it hardly depends on the value (artanh x of
-    correlations, log(1 - x) of reliabilities), and Student's t makes an interval of it. Percentiles would be
-    shifted: resamples repeat units, so they agree more or less than the data, and over many voxels that shift
-    exceeds the spread.
+    Intervals that are not over subjects come from random halves a, b of the stimuli or participants. A
+    statistic of all n is nearly the mean of those of all halves, so its variance is that of a half less what a
+    half varies for given data: with d = (a - b) / 2 and c = (a + b) / 2, the mean of d² less the variance of c. A
+    bootstrap would be too wide: of pairs of stimuli, as in RDMs, it counts the variance three times. The
+    interval is Student's t with n - 1 degrees of freedom, on the scale where the variance hardly depends on the
+    value: artanh x of correlations, log(1 - x) of reliabilities.
 
     Parameters
     ----------
     contents : dict
         As `lib.datasets.contents` gives it.
     n_resamples : int
-        Of each bootstrap, at least 2; 200 give the standard error within 5 %.
+        Random halves, each with its complement. 200 give the standard error within about 10 %.
     rng : numpy.random.Generator
 
     Returns
     -------
     pandas.DataFrame
         Columns roi ("all voxels", then the regions; the experiment for results), quantity, estimate, low and
-        high (95 %), n (units averaged or resampled), unit ("subject", "stimulus" or "participant"; where there
+        high (95 %), n (units averaged, or halved), unit ("subject", "stimulus" or "participant"; where there
         is no estimate, why: "one repeat", "one subject", "one participant", "no value"), undefined (voxels,
         subjects or conditions without a value). Nothing is clipped: pure noise scatters around 0.
 
     References
     ----------
-    Efron & Tibshirani (1993), An Introduction to the Bootstrap, sections 6.2 and 12.2 to 12.6.
+    Efron & Stein (1981), Ann Stat 9:586 (what resampling makes of the variance of pairs); Politis, Romano & Wolf
+    (1999), Subsampling, chapter 2.
     """
     kind = _kind(contents)
     if kind == "rdm":
@@ -127,6 +129,31 @@ def voxels(responses):
     for prefix, Y in _sets(responses).items():
         columns[f"{prefix}repeat_r"], columns[f"{prefix}explainable_variance"] = _per_voxel(Y)[:, 0]
     return pd.DataFrame(columns)
+
+
+def between_regions(contents):
+    """How alike the geometries of regions are: Pearson correlation of their mean RDMs.
+
+    Parameters
+    ----------
+    contents : dict
+        As `lib.datasets.contents` gives it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        roi × roi, -1 to 1, over the pairs of stimuli; RDMs are averaged over the subjects and repeats that were
+        measured. Empty if the data set has no RDMs.
+
+    References
+    ----------
+    Kriegeskorte et al. (2008), Neuron 60:1126 (human and monkey inferior temporal cortex: 0.49).
+    """
+    if "rdm" not in contents.get("responses", ()):
+        return pd.DataFrame()
+    rdm = contents["responses"]["rdm"].mean(["repeat", "subject"])
+    upper = rdm.values[(slice(None), *np.triu_indices(rdm.sizes["stimulus"], 1))]
+    return pd.DataFrame(np.atleast_2d(np.corrcoef(upper)), index=rdm["roi"].values, columns=rdm["roi"].values)
 
 
 def _kind(contents):
@@ -190,18 +217,18 @@ def _regions(responses):
     return regions
 
 
-def _per_voxel(Y, weights=None, kept=None):
-    """Both quantities (2, n_resamples, n_voxels) of the kept voxels, block by block."""
+def _per_voxel(Y, subsets=None, kept=None):
+    """Both quantities (2, n_subsets, n_voxels) of the kept voxels, block by block."""
     kept = np.arange(Y.shape[2]) if kept is None else kept
-    n_resamples = 1 if weights is None else len(weights)
-    most = max(len(Y) * (len(Y) - 1) // 2, len(Y)) * max(Y.shape[1], n_resamples)
+    n_subsets = 1 if subsets is None else len(subsets)
+    most = max(len(Y) * (len(Y) - 1) // 2, len(Y)) * max(Y.shape[1], n_subsets)
     step = max(1, BLOCK // most)
-    found = np.full((2, n_resamples, len(kept)), np.nan)
+    found = np.full((2, n_subsets, len(kept)), np.nan)
     for start in range(0, len(kept) if len(Y) > 1 else 0, step):
         part = slice(start, start + step)
         block = Y.isel(voxel=kept[part]).values.astype(float)
-        found[0, :, part] = ceilings.repeat_correlation(block, weights)
-        found[1, :, part] = ceilings.explainable_variance(block, weights)
+        found[0, :, part] = ceilings.repeat_correlation(block, subsets)
+        found[1, :, part] = ceilings.explainable_variance(block, subsets)
     return found
 
 
@@ -217,36 +244,41 @@ def _of_set(responses, prefix, n_resamples, rng):
         for name, mask in regions.items()
     }
     alone = {name: regions[name] for name, m in medians.items() if (np.isfinite(m).sum(axis=0) == 1).any()}
-    samples = _resampled_medians(Y, alone, inference.draws(Y.shape[1], n_resamples, rng))
+    halved = _halved_medians(Y, alone, _halves(Y.shape[1], n_resamples, rng)) if alone else {}
     for name, of_subjects in medians.items():
         for i, quantity in enumerate((REPEAT_R, EXPLAINABLE)):
             undefined = np.isnan(values[i, regions[name]]).sum()
             key = (name, quantity + (" (test stimuli)" if prefix else ""))
             why = "one repeat" if len(Y) < 2 else "no value"
-            resampled = (samples[name][i], Y.shape[1], "stimulus") if name in samples else None
-            yield _row(key, of_subjects[:, i], undefined, why=why, resampled=resampled)
+            halves = (halved[name][i], Y.shape[1], "stimulus") if name in halved else None
+            yield _row(key, of_subjects[:, i], undefined, why=why, halves=halves)
 
 
-def _resampled_medians(Y, regions, weights):
-    """Median over each region's voxels of both quantities (2, n_resamples), by region."""
-    if not regions:
-        return {}
+def _halves(n, n_resamples, rng):
+    """Random halves of n units and their complements, bool (2, n_resamples, n); an odd unit is in neither."""
+    place = rng.permuted(np.tile(np.arange(n), (n_resamples, 1)), axis=1)
+    return np.stack([place < n // 2, (place >= n // 2) & (place < n // 2 * 2)])
+
+
+def _halved_medians(Y, regions, halves):
+    """Median over each region's voxels of both quantities (2, 2, n_resamples) in halves of the stimuli."""
     kept = np.flatnonzero(np.any(list(regions.values()), axis=0))
-    chunks = np.array_split(weights, -(-len(weights) * len(kept) // (4 * BLOCK)))
-    samples = {name: [] for name in regions}
-    for values in (_per_voxel(Y, chunk, kept) for chunk in chunks):
+    subsets = halves.reshape(-1, halves.shape[2])
+    found = {name: [] for name in regions}
+    for chunk in np.array_split(subsets, -(-len(subsets) * len(kept) // (4 * BLOCK))):
+        values = _per_voxel(Y, chunk, kept)
         for name, mask in regions.items():
-            samples[name].append(metrics.median(values[..., mask[kept]]))
-    return {name: np.concatenate(parts, axis=1) for name, parts in samples.items()}
+            found[name].append(metrics.median(values[..., mask[kept]]))
+    return {name: np.concatenate(parts, axis=1).reshape(2, 2, -1) for name, parts in found.items()}
 
 
-def _row(key, values, undefined, *, why, resampled=None):
-    """A row of the table: the mean of several subjects' values, or a single value that was resampled."""
+def _row(key, values, undefined, *, why, halves=None):
+    """A row of the table: the mean of several subjects' values, or a single value, known also from halves."""
     values = values[np.isfinite(values)]
     if not len(values):
         return (*key, np.nan, np.nan, np.nan, 0, why, int(undefined))
     if len(values) == 1:
-        samples, n, unit = resampled
+        samples, n, unit = halves
         scale = _reliability_scale if key[1].startswith((EXPLAINABLE, SPLIT_HALF)) else _correlation_scale
         return (*key, values[0], *_bounds(values[0], samples, n, scale=scale), n, unit, int(undefined))
     table = pd.DataFrame({"subject": range(len(values)), "value": values, "all": ""})
@@ -262,47 +294,55 @@ def _reliability_scale(x, *, back=False):
     return -np.expm1(-x) if back else -np.log1p(-x)
 
 
-def _bounds(value, samples, n_units, *, scale):
-    """95 % interval from the standard deviation of resampled values on a scale, and Student's t."""
-    samples = samples[np.isfinite(samples)]
-    if value >= 1 or len(samples) < 2:
+def _bounds(value, halves, n, *, scale):
+    """95 % interval of a statistic of n units from its values (2, n_resamples) in halves; see `reliability`."""
+    halves = halves[:, np.isfinite(halves).all(axis=0)]
+    if value >= 1 or halves.shape[1] < 2:
         return (value, value) if value >= 1 else (np.nan, np.nan)
-    error = scale(np.minimum(samples, 1 - 1e-15)).std(ddof=1)
-    reach = stats.t.ppf(0.975, n_units - 1) * error
+    a, b = scale(np.minimum(halves, 1 - 1e-15))
+    of_difference, of_mean = np.mean((a - b) ** 2) / 4, np.var((a + b) / 2, ddof=1)
+    # Pairs alone leave half of the first; less is chance.
+    error = np.sqrt(max(of_difference - of_mean, of_difference / 2))
+    reach = stats.t.ppf(0.975, n - 1) * error
     return tuple(float(scale(scale(value) + step, back=True)) for step in (-reach, reach))
 
 
 def _of_rdms(rdm, n_resamples, rng):
     """Rows of a data set of RDMs."""
     rdm = rdm.transpose("roi", "subject", "repeat", "stimulus", "stimulus_2")
-    a, b = np.triu_indices(rdm.sizes["stimulus"], 1)
-    draws = inference.draws(rdm.sizes["stimulus"], n_resamples, rng)
+    n = rdm.sizes["stimulus"]
+    a, b = np.triu_indices(n, 1)
+    halves = _halves(n, n_resamples, rng)
     for name, values in zip(rdm["roi"].values, rdm.values, strict=True):
         pairs = values[..., a, b]
         measured = np.isfinite(pairs).all(axis=2)
         rdms = [one[here] for one, here in zip(pairs, measured, strict=True) if here.any()]
-        weights = (draw[a] * draw[b] for draw in draws)
-        yield from _of_roi(str(name), rdms, weights, (rdm.sizes["stimulus"], len(pairs) - len(rdms)))
+        yield from _of_roi(str(name), rdms, halves, undefined=len(pairs) - len(rdms))
 
 
-def _of_roi(name, rdms, weights, numbers):
-    """Rows of a region: `rdms` holds (repeat, pair) of each subject; numbers of stimuli and of lacking subjects."""
-    n_stimuli, undefined = numbers
-    mean, repeated = [r.mean(axis=0) for r in rdms], [r for r in rdms if len(r) > 1]
-
-    def quantities(weights=None):
-        single = ceilings.rdm_correlation(repeated[0], weights) if len(repeated) == 1 else np.nan
-        return (*ceilings.rdm_bounds(mean, weights), single)
-
-    values = quantities()
-    samples = np.array([quantities(w) for w in weights if np.isfinite(values).any()]).reshape(-1, 3).T
-    resampled = [(s, n_stimuli, "stimulus") for s in samples]
-    why = "one subject" if rdms else "no value"
-    for quantity, value, sample in zip((LOWER, UPPER), values, resampled, strict=False):
-        yield _row((name, quantity), np.array([value]), undefined, why=why, resampled=sample)
-    why = "one repeat" if rdms and not repeated else "no value"
+def _of_roi(name, rdms, halves, *, undefined):
+    """Rows of a region: `rdms` holds (repeat, pair) of each subject that was measured."""
+    repeated = [r for r in rdms if len(r) > 1]
     correlations = np.array([ceilings.rdm_correlation(r) for r in repeated])
-    yield _row((name, REPEAT_R), correlations, undefined, why=why, resampled=resampled[2])
+    values = (*ceilings.rdm_bounds([r.mean(axis=0) for r in rdms]), correlations)
+    reasons = ("one subject" if rdms else "no value",) * 2
+    reasons += ("one repeat" if rdms and not repeated else "no value",)
+    halved = _halved_rdms(rdms, halves) if len(rdms) > 1 or len(repeated) == 1 else np.empty((3, 2, 0))
+    for quantity, value, why, half in zip((LOWER, UPPER, REPEAT_R), values, reasons, halved, strict=True):
+        samples = (half, halves.shape[2], "stimulus")
+        yield _row((name, quantity), np.atleast_1d(value), undefined, why=why, halves=samples)
+
+
+def _halved_rdms(rdms, halves):
+    """Both bounds, and the correlation of a single subject's repeats, (3, 2, n_resamples), in halves of stimuli."""
+    a, b = np.triu_indices(halves.shape[2], 1)
+    mean, repeated = np.array([r.mean(axis=0) for r in rdms]), [r for r in rdms if len(r) > 1]
+    found = []
+    for half in halves.reshape(-1, halves.shape[2]):
+        inside = half[a] & half[b]
+        single = ceilings.rdm_correlation(repeated[0][:, inside]) if len(repeated) == 1 else np.nan
+        found.append((*ceilings.rdm_bounds(mean[:, inside]), single))
+    return np.array(found).T.reshape(3, 2, -1)
 
 
 def _of_recognition(table, n_resamples, rng):
@@ -313,10 +353,11 @@ def _of_recognition(table, n_resamples, rng):
     for experiment, part in table[table["observer"] == "human"].groupby("experiment", sort=False):
         profiles, undefined = _profiles(part)
         n = len(profiles)
-        samples = ceilings.split_half(profiles, inference.draws(n, n_resamples, rng))
+        halves = _halves(n, n_resamples, rng).reshape(-1, n)
         why = "one participant" if n < 2 else "no value"
-        key, resampled = (str(experiment), SPLIT_HALF), (samples, n, "participant")
-        yield _row(key, ceilings.split_half(profiles), undefined, why=why, resampled=resampled)
+        samples = ceilings.split_half(profiles, halves).reshape(2, -1), n, "participant"
+        key = (str(experiment), SPLIT_HALF)
+        yield _row(key, ceilings.split_half(profiles), undefined, why=why, halves=samples)
 
 
 def _profiles(human):

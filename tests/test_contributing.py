@@ -25,6 +25,24 @@ print(features.layers(artefacts.home() / "features.nc"))
 """
 
 
+OURS = """
+import numpy as np
+import pandas as pd
+from PIL import Image
+from lib import artefacts, datasets, quality
+place = artefacts.home() / "data" / "own" / "ours"
+(place / "stimuli").mkdir(parents=True)
+for name in "abcd":
+    Image.new("RGB", (8, 8)).save(place / "stimuli" / f"{name}.png")
+stimuli = pd.DataFrame({"stimulus": list("abcd"), "file": [f"{n}.png" for n in "abcd"]})
+voxels = pd.DataFrame({"voxel": list("xyz"), "subject": list("pqq"), "roi": ["V1", "IT", "IT"]})
+artefacts.save_table(stimuli, place / "stimuli.csv")
+artefacts.save_table(voxels, place / "voxels.csv")
+np.save(place / "responses.npy", np.zeros((2, 4, 3)))
+print(*quality.counts(datasets.contents("ours"), datasets.stated("ours"))["agree"])
+"""
+
+
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
     """A copy of the library with the examples put where they say they belong."""
@@ -48,16 +66,24 @@ def python(root, *arguments):
 
 
 def test_there_is_an_example_of_each_plugin():
-    assert set(EXAMPLES) == {"lib/models/edges.py", "lib/datasets/mine.py"}
+    assert set(EXAMPLES) == {"lib/models/edges.py", "lib/datasets/mine.py", "lib/datasets/ours.py"}
 
 
 def test_examples_keep_the_contracts(repository):
     assert python(repository, "-c", CHECK).strip() == "('near', 'far')"
 
 
+def test_the_example_of_ten_lines_makes_a_folder_a_target(repository):
+    assert python(repository, "-c", OURS).split() == ["yes"] * 4
+    code = [
+        line for line in EXAMPLES["lib/datasets/ours.py"].splitlines() if line and not line.startswith('"""')
+    ]
+    assert len(code) == 10
+
+
 def test_examples_are_swept_and_listed(repository):
     listed = python(repository, "run_all.py", "--list")
     assert re.search(r"^\s*edges\s+vision\s+2\s+\.permuted \.random\s+Edges$", listed, re.M)
-    assert re.search(r"^\s*mine\s+vision\s+voxel\s+no", listed, re.M)
+    assert re.search(r"^\s*mine\s+vision\s+voxel\s+12\s+2\s+1\s+2\s+0.0\s+-\s+no", listed, re.M)
     planned = python(repository, "run_all.py", "--target", "mine", "--model", "edges", "--dry-run")
     assert "stale     03_encode edges mine (never finished)" in planned

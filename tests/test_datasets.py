@@ -182,25 +182,36 @@ def test_only_the_first_offenders_are_named(valid):
 
 def test_an_unknown_data_set_is_met_with_the_nearest():
     with pytest.raises(ValueError, match=r"did you mean .*nh2015comp"):
-        datasets.load("nh2015")
+        datasets.load("nh2015cmp")
+
+
+def test_released_results_have_no_responses():
+    with pytest.raises(ValueError, match=r"holds results, .*take datasets.contents\('metamer_recognition'\)"):
+        datasets.load("metamer_recognition")
 
 
 @pytest.mark.parametrize("name", datasets.names())
 def test_each_plugin_declares_what_run_all_reads(name):
     found = plugins.constants(plugins.path("target", name))
-    assert found["MODALITY"] in contract.CHOICES["modality"]
-    assert found["KIND"] in contract.CHOICES["kind"]
+    assert found["MODALITY"] in {"audio", "vision"} | ({"both"} if found["KIND"] == "results" else set())
+    assert found["KIND"] in plugins.KINDS
     assert isinstance(found["PLANTED"], bool)
+    assert all(count is None or isinstance(count, int) for count in found["COUNTS"].values())
+    assert all(line for line in found.get("PARTS", {}).values())
     # literals, since nothing of the plug-in is run to list it
     assert [key for key in ("LABEL", "LICENCE", "CITATION") if not found.get(key)] == []
 
 
 @pytest.mark.parametrize("name", datasets.names())
 def test_each_registry_holds_safe_addresses_and_whole_hashes(name):
-    table = datasets.registry(name)
+    parts = plugins.constants(plugins.path("target", name)).get("PARTS", {})
+    table = datasets.registry(name, parts)
     assert table["url"].is_unique
-    assert table["sha256"].str.fullmatch("[0-9a-f]{64}").all()
-    assert (table["size"] > 0).all()
+    assert table["sha256"].str.fullmatch("([0-9a-f]{64})?").all()
+    assert (table["size"] > 0)[table["sha256"] != ""].all()
+    listed = plugins.path("target", name).with_name(f"{name}.files.csv")
+    if parts and listed.exists():
+        assert {line.rpartition(",")[2] for line in listed.read_text().splitlines()[1:]} <= {"", *parts}
     assert len({download.location(url) for url in table["url"]}) == len(table)
 
 

@@ -8,7 +8,7 @@ from lib.contract import BRAINS, validate, validate_results
 from lib.download import fetch, fetch_all
 from lib.registry import registry
 
-__all__ = ["contents", "fetch", "fetch_all", "load", "names", "registry", "validate"]
+__all__ = ["contents", "fetch", "fetch_all", "load", "names", "registry", "stated", "validate"]
 
 
 def names():
@@ -19,6 +19,26 @@ def names():
     list of str
     """
     return plugins.names("target")
+
+
+def stated(name):
+    """What the paper of a data set counts: its plug-in's COUNTS.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    dict
+        What (stimuli, voxels, subjects, rois, repeats, …) → number, None where the paper does not say.
+
+    Raises
+    ------
+    ValueError
+        If there is no such data set.
+    """
+    return plugins.constants(plugins.path("target", name)).get("COUNTS", {})
 
 
 def load(name, parts=()):
