@@ -27,8 +27,10 @@ PIECE = 1 << 20  # bytes
 LIMIT_HEADER = 64 * PIECE
 FIRST = 3  # offenders a message names
 # What the readers of the standard library raise for damaged archives, beside OSError.
-DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile, struct.error)
-DAMAGE += (ValueError, LookupError, ArithmeticError, MemoryError, RuntimeError, TypeError)
+DAMAGE = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile, struct.error),
+    *(ValueError, LookupError, ArithmeticError, MemoryError, RuntimeError, TypeError),
+)
 METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 
 

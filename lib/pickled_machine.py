@@ -14,8 +14,10 @@ LIMIT_KEY = 10_000  # parts of a dictionary key; hashing visits them all
 # What is made may exceed what was read by this factor, beyond the first 64 MB: one byte can stand for an element
 # of eight, which passes through an array, an index and a table.
 GROWTH, FLOOR_BYTES = 32, 1 << 26
-BROKEN = (ValueError, TypeError, LookupError, ArithmeticError, MemoryError, AttributeError, RecursionError)
-BROKEN += (EOFError,)
+BROKEN = (
+    *(ValueError, TypeError, LookupError, ArithmeticError, MemoryError, AttributeError, RecursionError),
+    *(EOFError, NotImplementedError),
+)
 LITERALS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 CONTAINERS = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_SET": set}
 TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
@@ -49,7 +51,18 @@ class Pending:
 
 
 class Stream:
-    """A binary stream that knows where it is, and takes no memory for bytes that are not there."""
+    """A binary stream that knows where it is, and takes no memory for bytes that are not there.
+
+    Parameters
+    ----------
+    file : binary file object
+    name : str
+        For messages.
+    left : int or None
+        Bytes to the end, if known.
+    position : int
+        Byte at which the file object stands.
+    """
 
     def __init__(self, file, name, left, position=0):
         self.file, self.name, self.left, self.position = file, name, left, position
@@ -91,14 +104,35 @@ class Stream:
 
 
 class Machine:
-    """One pickle, read from a stream with names as a table allows them."""
+    """One pickle of a stream.
+
+    Parameters
+    ----------
+    stream : Stream
+    table : dict
+        What the names that are allowed stand for, by (module, name): `Named`, or a value.
+    encoding : str
+        Of text written by Python 2; "bytes" leaves it.
+    """
 
     def __init__(self, stream, table, encoding):
         self.stream, self.table, self.encoding = stream, table, encoding
         self.stack, self.memo, self.spent, self.start = [], {}, 0, 0
 
     def run(self):
-        """The value of the pickle."""
+        """The value of the pickle.
+
+        Returns
+        -------
+        object
+
+        Raises
+        ------
+        Unsafe
+            If it asks for more than data, or grows out of proportion.
+        ValueError
+            If it is truncated (`Truncated`) or damaged.
+        """
         name = "its first opcode"
         try:
             while True:
