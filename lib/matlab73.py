@@ -120,12 +120,14 @@ def _target(node, reference):
 
 
 def _characters(node, value):
-    """Text from codes of 8, 16 or 32 bits, one row per first axis."""
+    """Text from codes of 8, 16 or 32 bits, one row per first axis; a single column, as from Python, is one."""
     if value.dtype.kind not in "ui" or value.dtype.itemsize not in CODECS:
         raise ValueError(f"{node.name} holds text as {value.dtype}")
     if not value.size:
         return ""
-    rows = value.reshape(1, -1) if value.ndim < 2 else value.reshape(len(value), -1)
+    rows = (
+        value.reshape(1, -1) if value.ndim < 2 or value.size == len(value) else value.reshape(len(value), -1)
+    )
     count = int(np.prod(node.attrs.get("Python.Shape", 1), dtype=object))
     if len(rows) == 1 and count > 1 and value.size % count == 0:  # texts of Python, padded to one length
         rows = rows.reshape(count, -1)
