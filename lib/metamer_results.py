@@ -1,5 +1,6 @@
 """Results pickled beside model metamers: networks that judge others' metamers, and regressions onto voxels."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -50,20 +51,23 @@ def evaluation(path):
     Feather, Leclerc, Madry & McDermott (2023), doi:10.1038/s41593-023-01442-0, figure 8.
     """
     path = Path(path)
-    network, generator = path.parts[-3], path.stem.removeprefix("accuracy_on_metamers_from_")
     content = unpickle.load(path)
-    if not isinstance(content, dict) or content.get("model_evaluation_directory") != network:
+    try:
+        return _evaluation(path, content)
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ValueError(f"{path} is no evaluation of metamers: {error!r}") from error
+
+
+def _evaluation(path, content):
+    network, generator = path.parts[-3], path.stem.removeprefix("accuracy_on_metamers_from_")
+    if content.get("model_evaluation_directory") != network:
         raise ValueError(f"{path} is no evaluation by {network}")
     sets = {n: keys for n, keys in EVALUATIONS.items() if keys[0] in content}
     lacking = [key for keys in sets.values() or [EVALUATIONS[16]] for key in keys if key not in content]
     if lacking:
         raise ValueError(f"{path} lacks {lacking}")
-    tables = [
-        table
-        for n, keys in sets.items()
-        for table in _judgements(path, n, [content[key] for key in keys])
-    ]  # fmt: skip
-    table = pd.concat(tables, ignore_index=True)
+    judged = (_judgements(path, n, [content[key] for key in keys]) for n, keys in sets.items())
+    table = pd.concat(itertools.chain.from_iterable(judged), ignore_index=True)
     table.insert(0, "network", network)
     table.insert(1, "generator", generator)
     return table
@@ -77,13 +81,12 @@ def _judgements(path, classes, values):
         correct, mean, sem, labels, predictions = (value[layer] for value in values)
         if not len(correct) == len(labels) == len(predictions) > 0:
             raise ValueError(f"{path} has lists of different lengths at {layer} of {classes} classes")
-        expected = np.sqrt(mean * (1 - mean) / len(correct))
-        if not (
-            np.isclose(np.mean(correct), mean, rtol=1e-12) and abs(sem - expected) <= SEM_TOLERANCE * expected
-        ):
+        share = np.mean(correct)
+        expected = np.sqrt(share * (1 - share) / len(correct))
+        if not (np.isclose(share, mean, rtol=1e-12) and abs(sem - expected) <= SEM_TOLERANCE * expected):
             raise ValueError(
-                f"{path} states mean {mean} and SEM {sem} at {layer} of {classes} classes; the list has "
-                f"{np.mean(correct)} and about {expected}"
+                f"{path} states mean {mean} and SEM {sem} at {layer} of {classes} classes; the list has {share} "
+                f"and about {expected}"
             )
         columns = {"label": labels, "prediction": predictions, "correct": np.array(correct, bool)}
         head = {"stage": stage, "layer": layer, "classes": classes, "position": range(len(correct))}

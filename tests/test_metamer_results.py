@@ -6,6 +6,8 @@ import releases
 
 from lib import metamer_results
 
+KEYS = metamer_results.EVALUATIONS[794]
+
 
 @pytest.fixture
 def audio(tmp_path):
@@ -78,6 +80,12 @@ def test_one_underscore_is_not_the_key(audio):
     content["predictions_all_layers"] = content.pop("predictions__all_layers")
     with pytest.raises(ValueError, match=r"lacks .*predictions__all_layers"):
         metamer_results.evaluation(releases.written(path, content))
+
+
+def test_something_else_than_an_evaluation_is_refused_by_name(tmp_path):
+    for content in (["a list"], {"model_evaluation_directory": "kell2018", **dict.fromkeys(KEYS, 1)}):
+        with pytest.raises(ValueError, match=r"accuracy_on_metamers_from_\S+ is no evaluation of metamers"):
+            metamer_results.evaluation(releases.written(releases.path_of(tmp_path), content))
 
 
 def test_an_evaluation_by_another_network_is_an_error(audio):

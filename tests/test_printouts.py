@@ -50,6 +50,9 @@ def test_tables_of_one_log_keep_apart():
         "EXP12 - CLIP_ResNet50": 6, "StylizedImageNet_ResNet50": 8, "EXP6 - SpecTemp": 4,
     }  # fmt: skip
     assert rows.groupby("title")["p_permutation"].count().sum() == 5
+    assert rows["models"].unique().tolist() == [
+        "CLIP_resnet50", "resnet50, texture_shape_resnet50_trained_on_SIN", "spectemp_filters",
+    ]  # fmt: skip
 
 
 def test_mean_squares_are_sums_over_degrees_of_freedom():

@@ -25,6 +25,7 @@ CITATION = (
     "Kriegeskorte (2013). Human object-similarity judgments reflect and transcend the primate-IT object "
     "representation. Frontiers in Psychology 4, 128. doi:10.3389/fpsyg.2013.00128"
 )
+# The two monkeys count once: their RDM is of all cells together.
 COUNTS = {"stimuli": 92, "voxels": None, "subjects": 5, "rois": 2, "repeats": 2}
 SOURCE = (
     "https://raw.githubusercontent.com/rsagroup/rsatoolbox/f1f83cadb7243492a1aae7460466e0f0140b20ac/"
