@@ -295,8 +295,6 @@ def _fetch(row, bar):
     """Fetch one file unless another process has, and record it where nobody published its hash."""
     path = raw(row.url)
     with _alone(row):
-        if not row.sha256:
-            row = _recorded(row, locked.entries())
         if _fault(row) != "":
             _take(row, bar)
         else:

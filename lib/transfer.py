@@ -314,11 +314,11 @@ class Transfer(_Taken):
     def _continue(self, answer, have):
         """Make sure that the part that comes is the one asked for, of the same whole."""
         stated, note = answer.headers.get("Content-Range", ""), self.partial.note
-        part = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", stated)
-        begin, end, size = map(int, part.groups()) if part else (-1, -1, -1)
+        part = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", stated)
+        begin, size = map(int, part.groups()) if part else (-1, -1)
         expected = self._expected()
-        if begin != have or end + 1 != size or size != (size if expected is None else expected):
-            fault = f"is part {stated!r}, expected bytes {have} to the last of {expected or 'all'}"
+        if begin != have or size != (size if expected is None else expected):
+            fault = f"is part {stated!r}, expected bytes from {have} on of {expected or 'the whole'}"
             self.refuse(WrongSize, self.url, fault)
         name = "ETag" if note["ETag"] else "Last-Modified"
         if note[name] and answer.headers.get(name, note[name]) != note[name]:

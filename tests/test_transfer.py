@@ -3,6 +3,8 @@
 import gzip
 import hashlib
 import json
+import threading
+import time
 import zlib
 
 import pytest
@@ -108,6 +110,30 @@ def test_a_connection_that_breaks_again_and_again_gets_there(server, declared):
     assert all(request.range for request in server.requests[1:])
 
 
+def test_a_break_is_told_by_the_declared_size_where_the_server_states_none(server):
+    server.length = None
+    server.break_after(HALF)
+    assert download.fetch(server.url + PATH, *PUBLISHED).read_bytes() == CONTENT
+    assert ranges(server) == ["", f"bytes={HALF}-"]
+
+
+@either
+def test_a_server_that_gives_less_than_asked_for_is_asked_for_more(server, declared):
+    def piece(handler):
+        begin = int(handler.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+        end = min(begin + HALF // 2, SIZE)
+        handler.send_response(206)
+        handler.send_header("Content-Range", f"bytes {begin}-{end - 1}/{SIZE}")
+        handler.send_header("Content-Length", str(end - begin))
+        handler.end_headers()
+        handler.send(CONTENT[begin:end])
+
+    url, kept = interrupted(server, *declared)
+    server.files[PATH] = piece
+    assert download.fetch(url, *declared).read_bytes() == CONTENT
+    assert ranges(server) == [f"bytes={begin}-" for begin in range(kept, SIZE, HALF // 2)]
+
+
 def test_a_server_without_ranges_that_always_breaks_is_given_up(server):
     server.ranges = False
     server.break_after(HALF, ALWAYS)
@@ -116,10 +142,11 @@ def test_a_server_without_ranges_that_always_breaks_is_given_up(server):
     assert len(server.requests) == 2
 
 
-def test_a_server_without_ranges_is_asked_again_from_the_start(server):
+def test_a_server_without_ranges_is_asked_again_from_the_start(server, bars):
     server.ranges = False
     server.break_after(HALF)
     assert download.fetch(server.url + PATH, *PUBLISHED).read_bytes() == CONTENT
+    assert (bars[-1].n, bars[-1].total) == (SIZE, SIZE)
     assert [request.status for request in server.requests] == [200, 200]
     assert server.requests[1].range
 
@@ -262,6 +289,17 @@ def test_a_wrong_whole_that_stays_wrong_is_told_and_nothing_kept(server, bars):
     assert bars[-1].n == 0
 
 
+def test_a_wrong_whole_that_breaks_again_starts_afresh_only_once(server):
+    server.etag = '"the same"'
+    url, kept = interrupted(server, *PUBLISHED)
+    server.files[PATH] = CONTENT[:kept] + bytes(SIZE - kept)
+    server.break_after(HALF + transfer.CHUNK, ALWAYS)
+    with pytest.raises(download.WrongHash):
+        download.fetch(url, *PUBLISHED)
+    assert len(server.requests) == 3
+    assert ranges(server)[:2] == [f"bytes={kept}-", ""]
+
+
 def test_more_than_the_whole_is_not_kept(server):
     url, _ = interrupted(server, *PUBLISHED)
     transfer.Partial(download.raw(url)).content.write_bytes(CONTENT + b"more")
@@ -356,6 +394,55 @@ def test_a_disk_that_fills_up_is_not_left_full(server, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         download.fetch(server.url + PATH, *PUBLISHED)
     assert files(server.url + PATH) == []
+
+
+# The bar
+
+
+def test_a_bar_learns_sizes_from_the_mirror(tmp_path, monkeypatch, bars):
+    monkeypatch.setenv("DATA_MIRROR", str(tmp_path / "mirror"))
+    url = "https://example.org/a.tar"
+    download.mirror(url).parent.mkdir(parents=True)
+    download.mirror(url).write_bytes(CONTENT)
+    download.fetch(url, "", 7)
+    assert (bars[-1].n, bars[-1].total) == (SIZE, SIZE)
+
+
+def test_a_mirrored_file_of_another_size_is_not_even_copied(tmp_path, monkeypatch, bars):
+    monkeypatch.setenv("DATA_MIRROR", str(tmp_path / "mirror"))
+    url = "https://example.org/a.tar"
+    download.mirror(url).parent.mkdir(parents=True)
+    download.mirror(url).write_bytes(CONTENT[1:])
+    with pytest.raises(download.WrongSize, match="is truncated"):
+        download.fetch(url, *PUBLISHED)
+    assert bars[-1].seen == []
+
+
+def test_a_bar_counts_what_another_process_fetched(server, bars):
+    server.pause_after(1000)
+    threads = [
+        threading.Thread(target=download.fetch, args=(server.url + PATH, *PUBLISHED)) for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    assert server.paused.wait(10)
+    while len([bar for bar in bars if bar.desc == "download"]) < 2:
+        time.sleep(0.01)
+    server.released.set()
+    for thread in threads:
+        thread.join()
+    assert [(bar.n, bar.total) for bar in bars if bar.desc == "download"] == [(SIZE, SIZE)] * 2
+
+
+def test_a_bar_counts_only_what_is_to_be_fetched(server, bars):
+    server.files["/a/by_hand.tar"] = CONTENT
+    by_hand = download.raw(server.url + "/a/by_hand.tar")
+    by_hand.parent.mkdir(parents=True)
+    by_hand.write_bytes(CONTENT)
+    rows = [(server.url + PATH, *PUBLISHED), (server.url + "/a/by_hand.tar", "", SIZE)]
+    download.fetch_all([*rows, *rows])
+    assert (bars[-1].n, bars[-1].total) == (SIZE, SIZE)
+    assert server.paths == [PATH]
 
 
 # What servers say
