@@ -115,14 +115,15 @@ def fetch_all(rows):
     wanted = [row for row, fault in _faults(rows) if fault != ""]
     total = sum(row.size for row in wanted)
     unknown = sum(not row.size for row in wanted)
-    more = f" and {unknown} of unknown size" if unknown else ""
+    what = f"download ({unknown} of unknown size)" if unknown else "download"
     if wanted:
-        here = sum(_already(row) for row in wanted)
+        kept = sum(_already(row) for row in wanted)
         logging.getLogger(__name__).info(
-            "%d files to fetch, %.1f MB%s; %.1f MB of them are here already",
-            *(len(wanted), total / 1e6, more, here / 1e6),
+            "%d files to fetch, %.1f MB%s%s",
+            *(len(wanted), total / 1e6, f" and {unknown} of unknown size" if unknown else ""),
+            f"; {kept / 1e6:.1f} MB have come already" if kept else "",
         )
-    with tqdm(total=total, unit="B", unit_scale=True, desc=f"download{more}", disable=not wanted) as bar:
+    with tqdm(total=total, unit="B", unit_scale=True, desc=what, disable=not wanted) as bar:
         for row in rows:
             if row in wanted or not row.sha256:
                 bar.set_postfix_str(location(row.url).name, refresh=False)

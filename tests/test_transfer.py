@@ -166,7 +166,8 @@ def test_a_break_without_progress_is_tried_as_often_as_said(server, monkeypatch)
 
 
 @either
-def test_the_next_run_takes_up_what_the_last_one_kept(server, declared, bars):
+def test_the_next_run_takes_up_what_the_last_one_kept(server, declared, bars, caplog):
+    caplog.set_level("INFO")
     url, kept = interrupted(server, *declared)
     assert HALF - transfer.CHUNK < kept <= HALF
     assert files(url) == [".file.tar.partial", ".file.tar.partial.json"]
@@ -175,6 +176,7 @@ def test_the_next_run_takes_up_what_the_last_one_kept(server, declared, bars):
     assert ranges(server) == [f"bytes={kept}-"]
     assert server.sent == SIZE - kept
     assert files(url) == ["file.tar"]
+    assert f"{kept / 1e6:.1f} MB have come already" in caplog.text
     bar = next(bar for bar in bars if bar.desc.startswith("download"))
     assert (bar.seen[0], bar.initial, bar.n, bar.total) == (kept, kept, SIZE, SIZE)
 
