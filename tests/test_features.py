@@ -144,7 +144,7 @@ def test_stimuli_that_may_not_be_handed_on_are_said_to_be_missing(tmp_path, path
     bare = toy.pictures(tmp_path, 3).assign(file="", sha256="")
     artefacts.save_table(bare, tmp_path / "stimuli.csv")
     for table in (bare, artefacts.load_table(tmp_path / "stimuli.csv")):
-        with pytest.raises(ValueError, match="'p0000' has no file.* where to ask for it"):
+        with pytest.raises(ValueError, match=r"'p0000' has no file.* where to ask for it"):
             features.extract(toy.vision(), table, path)
     assert not path.exists()
 
