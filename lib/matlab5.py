@@ -83,10 +83,10 @@ class _Cursor:
         self.place = min(self.end, self.place + whole)
         return kind, _Cursor(self.content, self.order, begin, begin + size, self.told)
 
-    def numbers(self):
-        """The next element as numbers."""
+    def numbers(self, kinds="iuf"):
+        """The next element as numbers, integer or floating."""
         kind, inner = self.take()
-        if kind not in STORED:
+        if kind not in STORED or STORED[kind][0] not in kinds:
             inner.fail(f"element of type {kind} where numbers are needed")
         dtype = np.dtype(self.order + STORED[kind])
         if (inner.end - inner.place) % dtype.itemsize:
@@ -131,11 +131,11 @@ def _variable(cursor, names, depth):
         cursor.fail(f"nested more than {LIMIT_DEPTH} deep")
     if cursor.place == cursor.end:  # what was never set in a cell
         return "", np.empty((0, 0))
-    flags = cursor.numbers()
+    flags = cursor.numbers("u")
     if len(flags) != 2:
         cursor.fail(f"{len(flags)} flags instead of 2")
     kind, marks = int(flags[0]) & 0xFF, int(flags[0])
-    shape = () if kind == OPAQUE else tuple(cursor.numbers().tolist())
+    shape = () if kind == OPAQUE else tuple(cursor.numbers("iu").tolist())
     name = cursor.text()
     # Behind the variables lies, without a name, what MATLAB keeps for objects of its own.
     if kind in (FUNCTION, OPAQUE) or (depth == 0 and not name) or (names is not None and name not in names):
@@ -198,15 +198,46 @@ def _text(cursor, shape):
 
 def _sparse(cursor, marks, shape):
     """A sparse matrix: rows, beginnings of columns, values."""
-    rows, starts = cursor.numbers().astype(np.int64), cursor.numbers().astype(np.int64)
+    rows, starts = cursor.numbers("iu").astype(np.int64), cursor.numbers("iu").astype(np.int64)
     values = _truths(cursor, rows) if marks & LOGICAL else _parts(cursor, marks, np.dtype("f8"))
-    if len(shape) != 2 or len(starts) != shape[1] + 1 or not 0 <= starts[-1] <= min(len(rows), len(values)):
-        cursor.fail(f"a sparse matrix {shape} with {len(starts)} columns and {len(values)} values")
     try:
-        matrix = scipy.sparse.csc_array((values[: starts[-1]], rows[: starts[-1]], starts), shape=shape)
-        matrix.check_format(full_check=True)
-    except (ValueError, IndexError) as error:
-        return cursor.fail(f"a sparse matrix that is none: {error}")
+        return sparse(values, rows, starts, shape)
+    except ValueError as error:
+        return cursor.fail(str(error))
+
+
+def sparse(values, rows, starts, shape):
+    """A sparse matrix, checked before compiled code trusts it.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        One or more per entry of `rows`, which may be longer than needed.
+    rows : numpy.ndarray
+        Row of each value, whole numbers from 0.
+    starts : numpy.ndarray
+        Where in `rows` each column begins; one more than columns.
+    shape : tuple of int
+
+    Returns
+    -------
+    scipy.sparse.csc_array
+        With sorted rows.
+
+    Raises
+    ------
+    ValueError
+        If these are not the parts of such a matrix.
+    """
+    count = int(starts[-1]) if len(starts) else -1
+    if len(shape) != 2 or len(starts) != shape[1] + 1 or not 0 <= count <= min(len(rows), len(values)):
+        raise ValueError(
+            f"a sparse matrix {shape} with {len(starts)} beginnings of columns, {len(values)} values"
+        )
+    values, rows = values[:count], rows[:count]
+    if starts[0] or (np.diff(starts) < 0).any() or ((rows < 0) | (rows >= shape[0])).any():
+        raise ValueError(f"a sparse matrix {shape} with rows or columns outside of it")
+    matrix = scipy.sparse.csc_array((values, rows, starts), shape=shape)
     matrix.sort_indices()
     return matrix
 
@@ -252,7 +283,7 @@ def _structures(cursor, shape, depth):
 
 def _fields(cursor):
     """Names of fields, each padded to one length."""
-    length = cursor.numbers()
+    length = cursor.numbers("iu")
     if len(length) != 1 or length[0] < 1:
         cursor.fail(f"names of fields of {length.tolist()} bytes")
     width, text = int(length[0]), cursor.text()

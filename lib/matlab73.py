@@ -2,9 +2,9 @@
 
 import h5py
 import numpy as np
-import scipy.sparse
 
 from lib import hdf5
+from lib.matlab5 import sparse
 
 LIMIT_BYTES = 20_000_000_000
 LIMIT_DEPTH = 50
@@ -162,9 +162,7 @@ def _sparse(node):
         data = _number(np.ravel(hdf5.values(node["data"])), _class(node))
         rows = np.ravel(hdf5.values(node["ir"])).astype(np.int64)
     shape = int(node.attrs["MATLAB_sparse"]), len(starts) - 1
-    matrix = scipy.sparse.csc_array((data, rows, starts), shape=shape)
-    matrix.check_format(full_check=True)
-    return matrix
+    return sparse(data, rows, starts, shape)
 
 
 def _filled(node):

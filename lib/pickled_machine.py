@@ -2,6 +2,7 @@
 
 import codecs
 import pickletools
+import re
 from collections import OrderedDict
 
 import numpy as np
@@ -25,6 +26,7 @@ PLAIN = {
     *("FLOAT", "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "UNICODE", "BINUNICODE"),
     *("SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8", "BINFLOAT"),
 }
+QUOTED = re.compile(rb"""(['"])(?:[^\\]|\\[\\'"abfnrtv0-7]|\\x[0-9a-fA-F]{2})*\1""")
 MARK = object()
 
 
@@ -155,9 +157,11 @@ class Machine:
         """What follows an opcode."""
         if opcode.name == "STRING":
             line = self.stream.readline().strip()
-            if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in b"'\"":
-                raise ValueError("text without quotes")
+            if not QUOTED.fullmatch(line):
+                raise ValueError("text that is not quoted, or with an escape that is none")
             return codecs.escape_decode(line[1:-1])[0]
+        if opcode.name in ("GLOBAL", "INST"):
+            return tuple(self.stream.readline()[:-1].decode("utf-8") for _ in range(2))
         if opcode.name in ("BINSTRING", "SHORT_BINSTRING"):
             size = int.from_bytes(self.stream.read(4 if opcode.name == "BINSTRING" else 1), "little")
             return self.stream.read(size)
@@ -325,13 +329,13 @@ class Machine:
             target[self._key(key)] = self._data(value)
 
     def _op_global(self, argument):
-        self._name(*argument.split(" ", 1))
+        self._name(*argument)
 
     def _op_stack_global(self, _):
         self._name(*self._last(2))
 
     def _op_inst(self, argument):
-        self._name(*argument.split(" ", 1))
+        self._name(*argument)
         raise Unsafe(f"{self.stream.name}: at byte {self.start} an instance of a class of Python 2")
 
     def _name(self, module, name):
