@@ -152,7 +152,7 @@ def _check_rdms(responses):
         if not responses[name].attrs.get("dissimilarity"):
             raise ValueError(f"{name} lacks attribute `dissimilarity`, which says how patterns were compared")
         _check_matrices(responses[name])
-    measured = responses["rdm"].notna().any(["repeat", "subject", "stimulus", "stimulus_2"])
+    measured = np.isfinite(responses["rdm"]).any(["repeat", "subject", "stimulus", "stimulus_2"])
     _check(responses["roi"].values[~measured.values], "regions of which no subject has an RDM")
 
 

@@ -190,7 +190,12 @@ def test_no_module_is_a_drawer():
 def test_gitignore_spares_the_code_and_not_the_results(tracked):
     assert tracked
     code = [*LIB, *(ROOT / "lib").rglob("*.csv"), *(ROOT / "notebooks").glob("*.ipynb")]
-    code += [ROOT / "lib/models/new.py", ROOT / "lib/datasets/new.files.csv", ROOT / "tests/test_new.py"]
+    code += [
+        ROOT / "data/locked.csv",
+        ROOT / "lib/models/new.py",
+        ROOT / "lib/datasets/new.files.csv",
+        ROOT / "tests/test_new.py",
+    ]
     results = [
         *("data/raw/a.org/a.wav", "data/encode/a/b/scores.nc", "data/encode/a/b/run.json"),
         *("figures/components.pdf", "figures/run.json", "figures/run.ipynb"),
