@@ -6,26 +6,26 @@ from scipy import stats
 from lib import metrics
 
 
-def repeat_correlation(Y, weights=None):
+def repeat_correlation(Y, subsets=None):
     """Median over pairs of repeats of their correlation over the stimuli that both have.
 
     Parameters
     ----------
     Y : array (n_repeats, n_stimuli, n_voxels)
         Any unit; NaN is a response that was not measured.
-    weights : int array (n_resamples, n_stimuli), optional
-        How often each stimulus is drawn; each once by default.
+    subsets : bool array (n_subsets, n_stimuli), optional
+        Stimuli to use; one subset of all by default.
 
     Returns
     -------
-    array (n_resamples, n_voxels)
+    array (n_subsets, n_voxels)
         `lib.reliability.single_repeat_reliability` where nothing is missing; NaN where no two repeats vary over
         three stimuli.
     """
     a, b = np.triu_indices(len(Y), 1)
     here = np.isfinite(Y)
     filled = _centred(Y, here)
-    weights = _once(weights, Y.shape[1])
+    weights = _weights(subsets, Y.shape[1])
     if here.all():
         n, total, power = weights.sum(axis=1)[:, None], weights @ filled, weights @ filled**2
         sums, powers = (total[a], total[b]), (power[a], power[b])
@@ -41,7 +41,7 @@ def repeat_correlation(Y, weights=None):
     return metrics.median(np.moveaxis(r, 0, -1))
 
 
-def explainable_variance(Y, weights=None):
+def explainable_variance(Y, subsets=None):
     """Share of the variance of the mean over repeats that is not noise: the largest r² of a perfect model.
 
     A response is signal (stimulus) + offset (repeat) + noise of variance N. With k repeats and the mean squares
@@ -56,12 +56,12 @@ def explainable_variance(Y, weights=None):
     ----------
     Y : array (n_repeats, n_stimuli, n_voxels)
         Any unit; NaN is a response that was not measured.
-    weights : int array (n_resamples, n_stimuli), optional
-        How often each stimulus is drawn; each once by default. Offsets and c stay those of all stimuli.
+    subsets : bool array (n_subsets, n_stimuli), optional
+        Stimuli to use; one subset of all by default. Offsets and c stay those of all stimuli.
 
     Returns
     -------
-    array (n_resamples, n_voxels)
+    array (n_subsets, n_voxels)
         At most 1, negative by chance where there is little signal. NaN with fewer than two repeats or three
         stimuli, or where the mean does not vary.
 
@@ -72,7 +72,7 @@ def explainable_variance(Y, weights=None):
     """
     Y = _without_offsets(Y)
     here = np.isfinite(Y)
-    weights = _once(weights, Y.shape[1])
+    weights = _weights(subsets, Y.shape[1])
     number = here.sum(axis=0)
     known, spare = number > 0, np.maximum(number - 1, 0)
     mean = np.where(here, Y, 0).sum(axis=0) / np.maximum(number, 1)
@@ -86,18 +86,20 @@ def explainable_variance(Y, weights=None):
     return 1 - centre * _ratio(noise * share, variance)
 
 
-def rdm_bounds(rdms, weights=None):
+def rdm_bounds(rdms, *, reranked=True):
     """Bounds on the rank correlation with single subjects that the best possible RDM would reach on average.
 
     Each RDM is replaced by its ranks (ties share their mean rank). Lower: mean over subjects of the Spearman
     correlation of a subject's RDM with the mean of the ranked RDMs of the others; upper: with the mean over all.
+    By the rearrangement inequality no ranking without ties correlates better on average than that of the mean.
 
     Parameters
     ----------
     rdms : array (n_subjects, n_pairs)
         Upper triangles, any unit.
-    weights : int array (n_pairs,), optional
-        How often each pair of stimuli occurs; each once by default.
+    reranked : bool
+        False: Pearson correlations with the mean ranks themselves. Both bounds are then slightly higher, and no
+        RDM reaches the upper one: a model's ranks are whole and evenly spaced, mean ranks are not.
 
     Returns
     -------
@@ -110,73 +112,68 @@ def rdm_bounds(rdms, weights=None):
     """
     if len(rdms) < 2:
         return np.nan, np.nan
-    rdms, weights = _occurring(rdms, weights)
-    ranks = _ranks(rdms, weights)
+    ranks = stats.rankdata(rdms, axis=1)
     total = ranks.sum(axis=0, keepdims=True)
-    others, everyone = (_ranks(reference, weights) for reference in (total - ranks, total))
-    lower, upper = (_row_correlations(ranks, reference, weights).mean() for reference in (others, everyone))
+    references = [total - ranks, total]
+    if reranked:
+        references = [stats.rankdata(reference, axis=1) for reference in references]
+    lower, upper = (_row_correlations(ranks, reference).mean() for reference in references)
     return float(lower), float(upper)
 
 
-def rdm_correlation(rdms, weights=None):
+def rdm_correlation(rdms):
     """Median over pairs of RDMs, such as repeats, of their Spearman correlation.
 
     Parameters
     ----------
     rdms : array (n_rdms, n_pairs)
         Upper triangles, any unit.
-    weights : int array (n_pairs,), optional
-        How often each pair of stimuli occurs; each once by default.
 
     Returns
     -------
     float
         NaN for a single RDM, or if all but one are constant.
     """
-    rdms, weights = _occurring(rdms, weights)
-    ranks = _ranks(rdms, weights)
+    ranks = stats.rankdata(rdms, axis=1)
     a, b = np.triu_indices(len(ranks), 1)
-    return float(metrics.median(_row_correlations(ranks[a], ranks[b], weights)))
+    return float(metrics.median(_row_correlations(ranks[a], ranks[b])))
 
 
-def split_half(profiles, weights=None):
+def split_half(profiles, subsets=None):
     """Reliability of the mean profile of all participants: all split halves, Spearman-Brown corrected.
 
     The mean over all halves A, B of 4 cov(A, B) / var(A + B), which is coefficient alpha with participants as
-    items: P² s / Σ K, with K the covariances of participants over conditions, and s their mean off the diagonal. In
-    a bootstrap a participant drawn twice would agree with itself; therefore s is the mean over pairs of
-    different participants, and Σ K / P² is written as s + (t - s) / P with t the mean of the diagonal.
+    items: s / (s + (t - s) / P), with P participants, s the mean covariance over conditions of two different
+    ones, and t their mean variance. A subset of participants gives s and t; P stays that of all.
 
     Parameters
     ----------
     profiles : array (n_participants, n_conditions)
         Any unit, no NaN.
-    weights : int array (n_resamples, n_participants), optional
-        How often each participant is drawn; each once by default.
+    subsets : bool array (n_subsets, n_participants), optional
+        Participants to use; one subset of all by default.
 
     Returns
     -------
-    array (n_resamples,)
-        At most 1; negative if participants agree less than by chance; NaN with fewer than two different
-        participants, or where no profile varies.
+    array (n_subsets,)
+        At most 1; negative if participants agree less than by chance; NaN with fewer than two participants, or
+        where no profile varies.
 
     References
     ----------
     Cronbach (1951), Psychometrika 16:297 (alpha is the mean of all split-half coefficients).
     """
     profiles = np.asarray(profiles, float)
-    weights = _once(weights, len(profiles))
+    weights = _weights(subsets, len(profiles))
     centred = profiles - profiles.mean(axis=1, keepdims=True)
-    own, squares = (centred**2).sum(axis=1), weights**2
-    pairs = weights.sum(axis=1) ** 2 - squares.sum(axis=1)
-    shared = _ratio(((weights @ centred) ** 2).sum(axis=1) - squares @ own, pairs)
-    of_mean = shared + (_ratio(weights @ own, weights.sum(axis=1)) - shared) / len(profiles)
-    return _ratio(shared, of_mean)
+    n, own = weights.sum(axis=1), weights @ (centred**2).sum(axis=1)
+    shared = _ratio(((weights @ centred) ** 2).sum(axis=1) - own, n * (n - 1))
+    return _ratio(shared, shared + (_ratio(own, n) - shared) / len(profiles))
 
 
-def _once(weights, n):
-    """The weights, or each unit once."""
-    return np.ones((1, n)) if weights is None else np.asarray(weights, float)
+def _weights(subsets, n):
+    """Subsets as 0 and 1; all units by default."""
+    return np.ones((1, n)) if subsets is None else np.asarray(subsets, float)
 
 
 def _ratio(above, below):
@@ -226,30 +223,7 @@ def _median_f(between, within):
     return np.where(enough, stats.f.median(np.where(enough, between, 1), np.where(enough, within, 1)), np.nan)
 
 
-def _occurring(rdms, weights):
-    """The columns of RDMs that occur, and how often."""
-    rdms = np.asarray(rdms, float)
-    if weights is None:
-        return rdms, np.ones(rdms.shape[1])
-    return rdms[:, weights > 0], np.asarray(weights, float)[weights > 0]
-
-
-def _ranks(values, weights):
-    """Rank of each value within its row, each counted as often as its weight says; ties share the mean rank."""
-    order = np.argsort(values, axis=1)
-    last = np.cumsum(weights[order], axis=1)
-    first = last - weights[order]
-    changes = np.diff(np.take_along_axis(values, order, axis=1), axis=1) != 0
-    edge = np.ones((len(values), 1), bool)
-    first = np.maximum.accumulate(np.where(np.hstack([edge, changes]), first, 0), axis=1)
-    last = np.where(np.hstack([changes, edge]), last, np.inf)
-    last = np.minimum.accumulate(last[:, ::-1], axis=1)[:, ::-1]
-    ranks = np.empty(values.shape)
-    np.put_along_axis(ranks, order, (first + last + 1) / 2, axis=1)
-    return ranks
-
-
-def _row_correlations(A, B, weights):
-    """Weighted Pearson correlation of each row of A with that row of B, or with its only one."""
-    A, B = (side - (side @ weights)[:, None] / weights.sum() for side in (A, B))
-    return _ratio((A * B) @ weights, np.sqrt((A**2 @ weights) * (B**2 @ weights)))
+def _row_correlations(A, B):
+    """Pearson correlation of each row of A with that row of B, or with its only one."""
+    A, B = (side - side.mean(axis=1, keepdims=True) for side in (A, B))
+    return _ratio((A * B).sum(axis=1), np.sqrt((A**2).sum(axis=1) * (B**2).sum(axis=1)))

@@ -1,5 +1,7 @@
 """How good a data set is before any model: what is there against what its paper states, and noise ceilings."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -16,6 +18,16 @@ SPLIT_HALF = "split-half reliability"
 WHOLE = "all voxels"
 RECOGNITION = {"experiment", "participant", "layer", "model", "observer", "proportion_correct"}
 BLOCK = 2_000_000  # numbers that each of a handful of arrays holds at once
+
+
+@dataclass(frozen=True)
+class Halves:
+    """A value in random halves of n units and in their complements, (2, n_resamples)."""
+
+    values: np.ndarray
+    n: int
+    unit: str
+    of_pairs: bool = False
 
 
 def counts(contents, stated):
@@ -72,12 +84,13 @@ def reliability(contents, *, n_resamples, rng):
     Results with a table `recognition`: "split-half reliability" (`lib.ceilings.split_half`) of human
     observers' profile over models and layers, for each experiment. The interval speaks of other participants.
 
-    Intervals that are not over subjects come from random halves a, b of the stimuli or participants. A
-    statistic of all n is nearly the mean of those of all halves, so its variance is that of a half less what a
-    half varies for given data: with d = (a - b) / 2 and c = (a + b) / 2, the mean of d² less the variance of c. A
-    bootstrap would be too wide: of pairs of stimuli, as in RDMs, it counts the variance three times. The
-    interval is Student's t with n - 1 degrees of freedom, on the scale where the variance hardly depends on the
-    value: artanh x of correlations, log(1 - x) of reliabilities.
+    Intervals that are not over subjects come from random halves of the stimuli or participants: with a and b
+    the values in a half and in its complement, and d = (a - b) / 2, the mean of d² is half the variance of a half,
+    hence the variance of the whole if that goes with 1 / n. What pairs of units add goes with 1 / n², and
+    counts twice in it; it is the variance of c = (a + b) / 2 over the halvings, and is subtracted for RDMs
+    (pairs of stimuli) and profiles (pairs of participants), which are close to the mean of their halves. A
+    bootstrap would count it three times. The interval is Student's t with n - 1 degrees of freedom, on the
+    scale where the variance hardly depends on the value: artanh x of correlations, log(1 - x) of reliabilities.
 
     Parameters
     ----------
@@ -250,7 +263,7 @@ def _of_set(responses, prefix, n_resamples, rng):
             undefined = np.isnan(values[i, regions[name]]).sum()
             key = (name, quantity + (" (test stimuli)" if prefix else ""))
             why = "one repeat" if len(Y) < 2 else "no value"
-            halves = (halved[name][i], Y.shape[1], "stimulus") if name in halved else None
+            halves = Halves(halved[name][i], Y.shape[1], "stimulus") if name in halved else None
             yield _row(key, of_subjects[:, i], undefined, why=why, halves=halves)
 
 
@@ -278,9 +291,9 @@ def _row(key, values, undefined, *, why, halves=None):
     if not len(values):
         return (*key, np.nan, np.nan, np.nan, 0, why, int(undefined))
     if len(values) == 1:
-        samples, n, unit = halves
         scale = _reliability_scale if key[1].startswith((EXPLAINABLE, SPLIT_HALF)) else _correlation_scale
-        return (*key, values[0], *_bounds(values[0], samples, n, scale=scale), n, unit, int(undefined))
+        bounds = _bounds(values[0], halves, scale=scale)
+        return (*key, values[0], *bounds, halves.n, halves.unit, int(undefined))
     table = pd.DataFrame({"subject": range(len(values)), "value": values, "all": ""})
     mean = inference.mean_interval(table, value="value", by=["all"]).iloc[0]
     return (*key, mean["value"], mean["low"], mean["high"], len(values), "subject", int(undefined))
@@ -294,16 +307,17 @@ def _reliability_scale(x, *, back=False):
     return -np.expm1(-x) if back else -np.log1p(-x)
 
 
-def _bounds(value, halves, n, *, scale):
-    """95 % interval of a statistic of n units from its values (2, n_resamples) in halves; see `reliability`."""
-    halves = halves[:, np.isfinite(halves).all(axis=0)]
-    if value >= 1 or halves.shape[1] < 2:
+def _bounds(value, halves, *, scale):
+    """95 % interval of a value that is also known from halves; see `reliability`."""
+    both = halves.values[:, np.isfinite(halves.values).all(axis=0)]
+    if value >= 1 or both.shape[1] < 2:
         return (value, value) if value >= 1 else (np.nan, np.nan)
-    a, b = scale(np.minimum(halves, 1 - 1e-15))
-    of_difference, of_mean = np.mean((a - b) ** 2) / 4, np.var((a + b) / 2, ddof=1)
-    # Pairs alone leave half of the first; less is chance.
-    error = np.sqrt(max(of_difference - of_mean, of_difference / 2))
-    reach = stats.t.ppf(0.975, n - 1) * error
+    a, b = scale(np.minimum(both, 1 - 1e-15))
+    variance = np.mean((a - b) ** 2) / 4
+    if halves.of_pairs:
+        # Pairs alone leave half of it; less is chance.
+        variance = max(variance - np.var((a + b) / 2, ddof=1), variance / 2)
+    reach = stats.t.ppf(0.975, halves.n - 1) * np.sqrt(variance)
     return tuple(float(scale(scale(value) + step, back=True)) for step in (-reach, reach))
 
 
@@ -329,7 +343,7 @@ def _of_roi(name, rdms, halves, *, undefined):
     reasons += ("one repeat" if rdms and not repeated else "no value",)
     halved = _halved_rdms(rdms, halves) if len(rdms) > 1 or len(repeated) == 1 else np.empty((3, 2, 0))
     for quantity, value, why, half in zip((LOWER, UPPER, REPEAT_R), values, reasons, halved, strict=True):
-        samples = (half, halves.shape[2], "stimulus")
+        samples = Halves(half, halves.shape[2], "stimulus", of_pairs=True)
         yield _row((name, quantity), np.atleast_1d(value), undefined, why=why, halves=samples)
 
 
@@ -355,7 +369,8 @@ def _of_recognition(table, n_resamples, rng):
         n = len(profiles)
         halves = _halves(n, n_resamples, rng).reshape(-1, n)
         why = "one participant" if n < 2 else "no value"
-        samples = ceilings.split_half(profiles, halves).reshape(2, -1), n, "participant"
+        samples = ceilings.split_half(profiles, halves).reshape(2, -1)
+        samples = Halves(samples, n, "participant", of_pairs=True)
         key = (str(experiment), SPLIT_HALF)
         yield _row(key, ceilings.split_half(profiles), undefined, why=why, halves=samples)
 
