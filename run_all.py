@@ -96,7 +96,9 @@ def select(args, known, jobs):
     named = named or [name for name, constants in known["target"].items() if constants["PLANTED"]]
     named = known["target"] if "all" in named else named
     pairs = [(m, t) for m in models for t in named if fits(known, [("model", m), ("target", t)])]
-    targets = {t for _, t in pairs} if args.model else named
+    # Results that were released are of no model here, and go with any.
+    free = {t for t in named if known["target"][t]["KIND"] not in BRAINS}
+    targets = {t for _, t in pairs} | free if args.model else named
     if not targets:
         asked = [
             f"{n} ({known[k][n]['MODALITY']})" for k, ns in (("model", models), ("target", named)) for n in ns

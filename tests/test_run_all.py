@@ -355,7 +355,7 @@ def test_steps_take_the_kinds_of_targets_they_can_use(compendium):
     compendium.target("people", kind="results", modality="both")
     asked = ("--dry-run", "--target", "matrices", "--target", "people", "--model", "a")
     stale = set(lines(compendium.run(*asked), "stale")) - {"figures"}
-    assert stale == {"download/matrices", "extract/a/matrices"}
+    assert stale == {"download/matrices", "download/people", "extract/a/matrices"}
     both = set(lines(compendium.run(*asked[:-2]), "stale"))
     assert {"download/matrices", "download/people", "extract/c/matrices"} <= both
     assert not any("people" in job for job in both - {"download/people"})
