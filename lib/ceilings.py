@@ -28,16 +28,17 @@ def repeat_correlation(Y, subsets=None):
     weights = _weights(subsets, Y.shape[1])
     if here.all():
         n, total, power = weights.sum(axis=1)[:, None], weights @ filled, weights @ filled**2
-        sums, powers = (total[a], total[b]), (power[a], power[b])
+        sums, lengths = ([part[one] for one in (a, b)] for part in (total, _length(power, total, n)))
     else:
         both = (here[a] & here[b]).astype(float)
         n = weights @ both
         sums = [weights @ (filled[one] * both) for one in (a, b)]
         powers = [weights @ (filled[one] ** 2 * both) for one in (a, b)]
-    n = np.where(n < 3, np.nan, n)
-    covariance = weights @ (filled[a] * filled[b]) - sums[0] * sums[1] / n
-    lengths = (_varying(p - s**2 / n, p) for s, p in zip(sums, powers, strict=True))
-    r = _ratio(covariance, np.sqrt(np.prod(list(lengths), axis=0)))
+        lengths = [_length(power, total, n) for power, total in zip(powers, sums, strict=True)]
+    r = weights @ (filled[a] * filled[b])
+    r -= sums[0] * (sums[1] / np.where(n < 3, np.nan, n))
+    for length in lengths:
+        r /= length
     return metrics.median(np.moveaxis(r, 0, -1))
 
 
@@ -67,8 +68,8 @@ def explainable_variance(Y, subsets=None):
 
     References
     ----------
-    Winer, Brown & Michels (1991), Statistical Principles in Experimental Design, chapter on single-factor
-    experiments with repeated measures (reliability of measurements); Sahani & Linden (2003), NIPS 15:125.
+    Hoyt (1941), Psychometrika 6:153 (reliability from an analysis of variance); Sahani & Linden (2003), How
+    linear are auditory cortical responses?, NIPS 15 (signal power).
     """
     Y = _without_offsets(Y)
     here = np.isfinite(Y)
@@ -180,6 +181,12 @@ def _ratio(above, below):
     """The quotient, NaN where the divisor is not above 0."""
     above, below = np.broadcast_arrays(above, below)
     return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+
+
+def _length(power, total, n):
+    """Root of the sum of squares around the mean, NaN where nothing varies."""
+    squares = _varying(power - _ratio(total**2, n), power)
+    return np.sqrt(np.where(squares > 0, squares, np.nan))
 
 
 def _varying(variance, power):
