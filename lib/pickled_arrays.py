@@ -109,7 +109,9 @@ def _filled(state):
     if not isinstance(state, tuple) or len(state) not in (4, 5):
         raise ValueError("an array without shape, type and content")
     shape, dtype, fortran, content = state[-4:]
-    return _array(content, _is_dtype(dtype), _shape(shape), "F" if fortran else "C")
+    array = _array(content, _is_dtype(dtype), _shape(shape), "F" if fortran else "C")
+    # So does NumPy, which leaves fields as they are.
+    return array if dtype.isnative or dtype.names else array.astype(dtype.newbyteorder("="))
 
 
 def _array(content, dtype, shape, order):
@@ -133,7 +135,8 @@ def _objects(content, dtype, shape, order):
     flat = np.empty(len(content), dtype)
     for place, item in enumerate(content):
         flat[place] = item
-    return flat.reshape(shape, order=order)
+    array = flat.reshape(shape)  # objects are always listed in C's order
+    return np.asfortranarray(array) if order == "F" else array
 
 
 def _from_buffer(content, dtype, shape, order):

@@ -26,7 +26,7 @@ PLAIN = {
     *("FLOAT", "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "UNICODE", "BINUNICODE"),
     *("SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8", "BINFLOAT"),
 }
-QUOTED = re.compile(rb"""(['"])(?:[^\\]|\\[\\'"abfnrtv0-7]|\\x[0-9a-fA-F]{2})*\1""")
+ESCAPE = re.compile(rb"""\\(?!['"abfnrtv]|x[0-9a-fA-F]{2})""")  # one that Python 2 does not write
 MARK = object()
 
 
@@ -157,8 +157,10 @@ class Machine:
         """What follows an opcode."""
         if opcode.name == "STRING":
             line = self.stream.readline().strip()
-            if not QUOTED.fullmatch(line):
-                raise ValueError("text that is not quoted, or with an escape that is none")
+            if len(line) < 2 or line[:1] not in b"'\"" or line[:1] != line[-1:]:
+                raise ValueError("text without quotes")
+            if ESCAPE.search(line.replace(b"\\\\", b"")):
+                raise ValueError("text with an escape that is none")
             return codecs.escape_decode(line[1:-1])[0]
         if opcode.name in ("GLOBAL", "INST"):
             return tuple(self.stream.readline()[:-1].decode("utf-8") for _ in range(2))

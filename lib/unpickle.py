@@ -81,15 +81,15 @@ def npy(source, *, allow="numpy"):
     table = _table(allow)
     with _opened(source) as stream:
         shape, fortran, dtype = _header(stream)
-        order, start = "F" if fortran else "C", stream.position
+        start = stream.position
         if not dtype.hasobject:
-            return _plain(stream, shape, order, dtype)
+            return _plain(stream, shape, "F" if fortran else "C", dtype)
         value = Machine(stream, table, "latin1").run()
-    if not isinstance(value, np.ndarray) or value.dtype != dtype or value.size != _size(shape):
+    if not isinstance(value, np.ndarray) or value.dtype != dtype or value.shape != shape:
         raise ValueError(
             f"{stream.name}: what begins at byte {start} is not the announced array {dtype} {shape}"
         )
-    return value.reshape(shape, order=order)
+    return value
 
 
 def _table(allow):
