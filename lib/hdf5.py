@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import traceback
 from pathlib import Path
 
 import h5py
@@ -44,7 +45,7 @@ def opened(source):
         try:
             yield file
         except SUSPECT as error:
-            damage = _damage(file)
+            damage = _damage(file) if _is_of_hdf5(error) else ""
             if damage:
                 raise ValueError(f"{where} is damaged: {damage}") from error
             raise
@@ -135,6 +136,16 @@ def _foreign(file):
     return file.visititems_links(visit)
 
 
+def _is_of_hdf5(error):
+    """Whether an error, or what caused it, was raised by h5py; others need no search for damage."""
+    while error is not None:
+        frames = traceback.extract_tb(error.__traceback__)
+        if frames and "h5py" in frames[-1].filename:
+            return True
+        error = error.__cause__
+    return False
+
+
 def _damage(file):
     """Where a file is damaged, in words; "" if all of it can be read."""
     found = []
@@ -152,7 +163,7 @@ def _damage(file):
 
 def _chunk(dataset):
     """The first part of a data set that cannot be read, in words; "" if all can be."""
-    if dataset.shape is None:
+    if dataset.shape is None or not dataset.id.get_storage_size():
         return ""
     if not dataset.chunks:
         return _contiguous(dataset)

@@ -10,7 +10,9 @@ from lib.pickled_machine import Named, Pending
 # One type by its letter and bytes; anything longer is not how NumPy pickles a type.
 TYPE = re.compile(r"[|<>=]?(?:[?bBhHiIlLqQpPefdgFDG]|[bBiufcOSUaVmM]\d{0,9})")
 UNITS = {"Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "ps", "fs", "as", "generic"}
-PARAMETERLESS = (0, None)
+LIMIT_ELEMENT = (
+    1 << 16
+)  # bytes of a record with objects, which takes memory that no byte of the file stands for
 
 NDARRAY = Named("numpy.ndarray")
 
@@ -132,6 +134,8 @@ def _objects(content, dtype, shape, order):
     """An array of objects, or of records that hold some."""
     if not isinstance(content, list) or len(content) != _size(shape):
         raise ValueError(f"not a list of {_size(shape)} elements for an array {dtype} {shape}")
+    if dtype.subdtype is not None or dtype.itemsize > LIMIT_ELEMENT:
+        raise ValueError(f"elements of type {dtype}, {dtype.itemsize} bytes each")
     flat = np.empty(len(content), dtype)
     for place, item in enumerate(content):
         flat[place] = item

@@ -73,6 +73,14 @@ def test_other_errors_pass_unchanged(path):
         1 / 0  # noqa: B018
 
 
+def test_only_errors_of_hdf5_make_it_search_for_damage(path, monkeypatch):
+    monkeypatch.setattr(hdf5, "_damage", lambda _: "found")
+    with pytest.raises(ValueError, match=r"^mine$"), hdf5.opened(path):
+        raise ValueError("mine")
+    with pytest.raises(ValueError, match="is damaged: found"), hdf5.opened(path) as file:
+        file["nothing"]
+
+
 def test_what_is_not_there_or_no_hdf5_is_told(tmp_path):
     with pytest.raises(FileNotFoundError), hdf5.opened(tmp_path / "x"):
         pass
