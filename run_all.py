@@ -87,11 +87,11 @@ def graph(known):
 
 
 def select(args, known, jobs):
-    """The jobs that may run: by default all models with the planted targets, which need no download."""
+    """The jobs that may run: by default the models and planted targets that need no download."""
     steps = [
         NAMES.get(name) or plugins.require(name, [*NAMES, *STEPS], "step") for name in args.steps
     ] or STEPS
-    models = [named_model(name, known["model"]) for name in args.model or known["model"]]
+    models = named_models(args.model or (), known["model"])
     named = [plugins.require(name, [*known["target"], "all"], "target") for name in args.target or ()]
     named = named or [name for name, constants in known["target"].items() if constants["PLANTED"]]
     named = known["target"] if "all" in named else named
@@ -111,6 +111,14 @@ def select(args, known, jobs):
         takes = ", ".join(f"{step} takes kinds {' '.join(STEPS[step][2])}" for step in steps)
         raise ValueError(f"nothing to do for {kinds}: {takes}")
     return found
+
+
+def named_models(names, known):
+    """The models named: all for "all", those that need no download for none."""
+    if "all" in names:
+        return list(known)
+    bundled = [name for name, constants in known.items() if constants.get("BUNDLED", True)]
+    return [named_model(name, known) for name in names] or bundled
 
 
 def named_model(name, known):
@@ -342,7 +350,9 @@ def parser():
     made = argparse.ArgumentParser(prog="run_all.py", description=__doc__)
     made.add_argument("steps", nargs="*", help=f"run only these: {' '.join(NAMES)}")
     made.add_argument(
-        "--model", action="append", help="run this model, or model.control; repeatable; default: all"
+        "--model",
+        action="append",
+        help="run this model, model.control, or all; repeatable; default: the bundled",
     )
     made.add_argument(
         "--target", action="append", help="run this target, or all; repeatable; default: the planted"

@@ -15,14 +15,16 @@ def models():
     Returns
     -------
     pandas.DataFrame
-        Columns model, modality, layers (their number), controls (suffixes), label.
+        Columns model, modality, layers (their number), controls (suffixes), weights ("bundled", or "download":
+        run only when named), label.
     """
     rows = []
     for name in plugins.names("model"):
-        known = plugins.constants(plugins.path("model", name))
+        known = plugins.about("model", name)
         controls = " ".join(f".{control}" for control in known["CONTROLS"]) or "-"
-        rows.append((name, known["MODALITY"], len(known["LAYERS"]), controls, known["LABEL"]))
-    return pd.DataFrame(rows, columns=["model", "modality", "layers", "controls", "label"])
+        weights = "bundled" if known.get("BUNDLED", True) else "download"
+        rows.append((name, known["MODALITY"], len(known["LAYERS"]), controls, weights, known["LABEL"]))
+    return pd.DataFrame(rows, columns=["model", "modality", "layers", "controls", "weights", "label"])
 
 
 def targets():
@@ -42,7 +44,7 @@ def targets():
 
 def _target(name):
     """Row of a target."""
-    known = plugins.constants(plugins.path("target", name))
+    known = plugins.about("target", name)
     stated, files = known.get("COUNTS", {}), registry(name)
     counts = ["?" if stated.get(what, 0) is None else str(stated.get(what, "-")) for what in COUNTED]
     size = f"{files['size'].sum() / 1e6:.1f}" if (files["size"] > 0).all() else "?"

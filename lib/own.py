@@ -49,7 +49,7 @@ def load(folder):
         first offenders and what would be right.
     """
     place = home() / "data" / "own" / folder.name
-    modality = plugins.constants(plugins.path("target", folder.name))["MODALITY"]
+    modality = plugins.about("target", folder.name)["MODALITY"]
     stimuli = _stimuli(place, SUFFIXES[modality])
     voxels = _table(place / "voxels.csv", ("voxel", "subject", "roi"))
     _unique(voxels["voxel"], place / "voxels.csv")

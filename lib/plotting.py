@@ -30,13 +30,13 @@ NUMBERS = ["name", "value", "low", "high", "n", "unit", "what"]
 def label(model):
     """Name of a model in figures, its control after a comma."""
     stem, control = plugins.split_control(model)
-    return plugins.constants(plugins.path("model", stem))["LABEL"] + (f", {control}" if control else "")
+    return plugins.about("model", stem)["LABEL"] + (f", {control}" if control else "")
 
 
 def colour(model):
     """Colour of a model in figures, as RGB; its controls are paler."""
     stem, control = plugins.split_control(model)
-    full = np.array(colors.to_rgb(plugins.constants(plugins.path("model", stem))["COLOUR"]))
+    full = np.array(colors.to_rgb(plugins.about("model", stem)["COLOUR"]))
     paleness = {"": 0, "permuted": 0.45, "random": 0.7}[control]
     return tuple(full + (1 - full) * paleness)
 

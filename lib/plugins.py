@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import functools
 from pathlib import Path
 
 FOLDERS = {
@@ -15,6 +16,8 @@ KINDS = ("component", "voxel", "rdm", "results")  # of what a data set holds
 def names(kind):
     """Names of all plug-ins of a kind, in alphabetical order; files starting with `_` do not count.
 
+    A file is one plug-in, called like the file, or a family of them: one per key of its VARIANTS.
+
     Parameters
     ----------
     kind : {"model", "target"}
@@ -23,7 +26,7 @@ def names(kind):
     -------
     list of str
     """
-    return sorted(p.stem for p in FOLDERS[kind].glob("[!_]*.py"))
+    return sorted(_files(kind))
 
 
 def path(kind, name):
@@ -43,9 +46,43 @@ def path(kind, name):
     ValueError
         If there is no such plug-in; the message holds the nearest valid names.
     """
+    stem, found = split_control(name)[0] if kind == "model" else name, _files(kind)
+    require(stem, sorted(found), kind)
+    return found[stem]
+
+
+def about(kind, name):
+    """Constants of a plug-in; of a member of a family, its own over those that all share.
+
+    Parameters
+    ----------
+    kind : {"model", "target"}
+    name : str
+        A control suffix is ignored.
+
+    Returns
+    -------
+    dict
+        Upper-case names and their values.
+
+    Raises
+    ------
+    ValueError
+        If there is no such plug-in; the message holds the nearest valid names.
+    """
+    known = constants(path(kind, name))
     stem = split_control(name)[0] if kind == "model" else name
-    require(stem, names(kind), kind)
-    return FOLDERS[kind] / f"{stem}.py"
+    return known | known.get("VARIANTS", {}).get(stem, {})
+
+
+def _files(kind):
+    """File of each plug-in by its name."""
+    found = {}
+    for file in sorted(FOLDERS[kind].glob("[!_]*.py")):
+        for name in constants(file).get("VARIANTS", (file.stem,)):
+            if found.setdefault(name, file) != file:
+                raise ValueError(f"{kind} {name!r} is defined in {found[name].name} and in {file.name}")
+    return found
 
 
 def split_control(name):
@@ -97,8 +134,15 @@ def constants(file):
     dict
         Upper-case names and their values; names bound to anything but a literal are left out.
     """
+    file = Path(file)
+    return dict(_constants(file, file.stat().st_mtime_ns, file.stat().st_size))
+
+
+@functools.lru_cache(maxsize=1024)
+def _constants(file, *_state):
+    """As `constants`; read again when the file's state is another."""
     found = {}
-    for node in ast.parse(Path(file).read_text(encoding="utf-8"), filename=str(file)).body:
+    for node in ast.parse(file.read_text(encoding="utf-8"), filename=str(file)).body:
         if (
             isinstance(node, ast.Assign)
             and isinstance(node.targets[0], ast.Name)
@@ -126,7 +170,7 @@ def catalogue(kind):
     """
     found = {}
     for name in names(kind):
-        known = constants(path(kind, name))
+        known = about(kind, name)
         for control in ("", *known.get("CONTROLS", ())):
             found[f"{name}.{control}" if control else name] = known | {"CONTROL": control}
     return found

@@ -28,7 +28,7 @@ def registry(name, parts=()):
     ValueError
         If there is no such data set or part; the message holds the nearest names.
     """
-    known = plugins.constants(plugins.path("target", name))
+    known = plugins.about("target", name)
     for part in parts:
         plugins.require(part, known.get("PARTS", ()), f"part of {name}")
     tables = [_listed(plugins.path("target", other)) for other in (name, *known.get("SHARES", ()))]

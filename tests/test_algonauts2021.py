@@ -134,7 +134,7 @@ def test_voxel_counts_are_the_published_ones():
     assert table.columns.tolist() == REGIONS == list(algonauts2021.REGIONS)
     assert table.loc["sub01"].tolist() == [232, 231, 261, 107, 1843, 351, 68, 341, 425]
     assert table.loc["sub10"].tolist() == [238, 249, 188, 60, 1034, 162, 69, 120, 165]
-    counts = plugins.constants(plugins.path("target", "algonauts2021"))["COUNTS"]
+    counts = plugins.about("target", "algonauts2021")["COUNTS"]
     assert table.to_numpy().sum() == counts["voxels"]
     assert (len(table), len(table.columns)) == (counts["subjects"], counts["rois"])
 

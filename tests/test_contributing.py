@@ -83,7 +83,7 @@ def test_the_example_of_ten_lines_makes_a_folder_a_target(repository):
 
 def test_examples_are_swept_and_listed(repository):
     listed = python(repository, "run_all.py", "--list")
-    assert re.search(r"^\s*edges\s+vision\s+2\s+\.permuted \.random\s+Edges$", listed, re.M)
+    assert re.search(r"^\s*edges\s+vision\s+2\s+\.permuted \.random\s+bundled\s+Edges$", listed, re.M)
     assert re.search(r"^\s*mine\s+vision\s+voxel\s+12\s+2\s+1\s+2\s+0.0\s+-\s+no", listed, re.M)
     planned = python(repository, "run_all.py", "--target", "mine", "--model", "edges", "--dry-run")
     assert "stale     03_encode edges mine (never finished)" in planned

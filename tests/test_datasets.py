@@ -192,7 +192,7 @@ def test_released_results_have_no_responses():
 
 @pytest.mark.parametrize("name", datasets.names())
 def test_each_plugin_declares_what_run_all_reads(name):
-    found = plugins.constants(plugins.path("target", name))
+    found = plugins.about("target", name)
     assert found["MODALITY"] in {"audio", "vision"} | ({"both"} if found["KIND"] == "results" else set())
     assert found["KIND"] in plugins.KINDS
     assert isinstance(found["PLANTED"], bool)
@@ -204,7 +204,7 @@ def test_each_plugin_declares_what_run_all_reads(name):
 
 @pytest.mark.parametrize("name", datasets.names())
 def test_each_registry_holds_safe_addresses_and_whole_hashes(name):
-    parts = plugins.constants(plugins.path("target", name)).get("PARTS", {})
+    parts = plugins.about("target", name).get("PARTS", {})
     table = datasets.registry(name, parts)
     assert table["url"].is_unique
     assert table["sha256"].str.fullmatch("([0-9a-f]{64})?").all()

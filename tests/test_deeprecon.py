@@ -288,7 +288,7 @@ def test_the_registry_is_that_of_the_release():
 
 def test_the_constants_are_those_of_the_paper():
     # Shen et al. (2019): 1200 training images five times, 50 test images 24 times, three subjects.
-    stated = plugins.constants(plugins.path("target", "deeprecon"))
+    stated = plugins.about("target", "deeprecon")
     assert stated["STIMULI"] == {"Training": 1200, "Test": 50}
     assert stated["REPEATS"] == {"Training": 5, "Test": 24}
     assert stated["COUNTS"] == {"stimuli": 1250, "voxels": None, "subjects": 3, "rois": 5, "repeats": 5}

@@ -13,7 +13,34 @@ import toy
 from lib import activations, models, plugins, validation
 
 NAMES = models.names()
-CONTROLLED = [name for name in NAMES if plugins.constants(plugins.path("model", name))["CONTROLS"]]
+BUNDLED = [name for name in NAMES if plugins.about("model", name).get("BUNDLED", True)]
+CONTROLLED = [name for name in BUNDLED if plugins.about("model", name)["CONTROLS"]]
+
+
+FAMILY = """
+import torch
+
+COLOUR = "#000000"
+TIME_AXIS = None
+MODALITY = "vision"
+LAYERS = ("",)
+CONTROLS = ("random",)
+VARIANTS = {
+    "narrow": {"LABEL": "Narrow", "INPUT": {"size": 4, "channels": 2}},
+    "wide": {"LABEL": "Wide", "INPUT": {"size": 6, "channels": 5}},
+}
+
+
+def build(name, *, trained):
+    module = torch.nn.Conv2d(3, VARIANTS[name]["INPUT"]["channels"], 3)
+    if trained:
+        torch.nn.init.ones_(module.weight)
+    return module.eval().requires_grad_(False)
+
+
+def preprocess(stimulus, settings):
+    return torch.from_numpy(stimulus[: settings["size"], : settings["size"]]).permute(2, 0, 1).float()
+"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,7 +81,7 @@ def _stimuli(model, count=2):
     return [(sound, 22050) for sound in (*tones, *noise)][:count]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BUNDLED)
 def test_model_keeps_the_contract(name, loaded):
     model = loaded(name)
     assert model.name == name
@@ -64,7 +91,7 @@ def test_model_keeps_the_contract(name, loaded):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_plugin_constants_are_literals_of_the_right_type(name):
-    constants = plugins.constants(plugins.path("model", name))
+    constants = plugins.about("model", name)
     assert {
         "LABEL",
         "COLOUR",
@@ -82,10 +109,26 @@ def test_plugin_constants_are_literals_of_the_right_type(name):
     assert len(constants["COLOUR"]) == 7
 
 
-def test_no_two_models_share_a_colour_or_label():
-    found = [plugins.constants(plugins.path("model", name)) for name in NAMES]
-    for key in ("COLOUR", "LABEL"):
-        assert len({constants[key] for constants in found}) == len(found)
+def test_no_two_models_share_a_label_nor_bundled_ones_a_colour():
+    for key, names in (("LABEL", NAMES), ("COLOUR", BUNDLED)):
+        assert len({plugins.about("model", name)[key] for name in names}) == len(names)
+
+
+def test_a_family_is_as_many_models_as_it_has_variants(tmp_path, monkeypatch):
+    (tmp_path / "toys.py").write_text(FAMILY)
+    monkeypatch.setitem(plugins.FOLDERS, "model", tmp_path)
+    monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path)])
+    assert models.names() == ["narrow", "wide"]
+    narrow, wide = models.load("narrow"), models.load("wide.random")
+    assert (narrow.label, wide.label, wide.colour) == ("Narrow", "Wide (random)", "#000000")
+    assert (narrow.module.weight.shape[0], wide.module.weight.shape[0]) == (2, 5)
+    assert narrow.module.weight.abs().sum() == 2 * 27  # trained
+    assert narrow.preprocess(np.zeros((8, 8, 3), np.uint8)).shape == (3, 4, 4)
+    assert wide.preprocess(np.zeros((8, 8, 3), np.uint8)).shape == (3, 6, 6)
+    assert len({models.load(n).digest for n in ("narrow", "wide", "wide.random")}) == 3
+    (tmp_path / "wide.py").write_text("")
+    with pytest.raises(ValueError, match=r"model 'wide' is defined in toys.py and in wide.py"):
+        models.names()
 
 
 @pytest.mark.parametrize("control", plugins.CONTROLS)

@@ -340,7 +340,7 @@ def test_download_keeps_the_contract(made, responses, monkeypatch):
 
 def test_features_open_in_xarray_and_h5py(made, responses):
     path = made.folder("02_extract") / "features.nc"
-    layers = plugins.constants(plugins.path("model", MODEL))["LAYERS"]
+    layers = plugins.about("model", MODEL)["LAYERS"]
     with xr.open_dataset(path, engine="h5netcdf") as stored, h5py.File(path) as raw:
         assert tuple(stored.data_vars) == layers
         assert stored["stimulus"].values.tolist() == responses["stimulus"].values.tolist()

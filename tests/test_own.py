@@ -78,7 +78,7 @@ def edit(path, **columns):
 
 @pytest.mark.usefixtures("place")
 def test_a_folder_is_a_target(monkeypatch):
-    constants = plugins.constants(plugins.path("target", "mine"))
+    constants = plugins.about("target", "mine")
     monkeypatch.setitem(sys.modules, "lib.datasets.mine", SimpleNamespace(**constants, load=own.load))
     responses, stimuli = datasets.load("mine")
     np.testing.assert_array_equal(responses["response"], Y)

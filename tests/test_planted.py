@@ -275,8 +275,8 @@ def test_attainable_r2_belongs_to_the_voxels_own_layer(toy_target, tmp_path):
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_plans_name_layers_in_the_order_of_the_network(name):
-    plan = plugins.constants(plugins.path("target", name))
-    network = plugins.constants(plugins.path("model", plan["MODEL"]))
+    plan = plugins.about("target", name)
+    network = plugins.about("model", plan["MODEL"])
     depth = [network["LAYERS"].index(layer) for layer in plan["ROIS"].values()]
     assert len(depth) > 2
     assert depth == sorted(set(depth))
@@ -317,7 +317,7 @@ def test_shipped_targets_say_what_they_are(shipped):
     assert truth.attrs["planted"] == 1
     assert truth.attrs["true_bh"] == pytest.approx(1)
     assert truth.attrs["true_model"] == plugin.MODEL
-    assert list(layers) == list(plugins.constants(plugins.path("model", plugin.MODEL))["LAYERS"])
+    assert list(layers) == list(plugins.about("model", plugin.MODEL)["LAYERS"])
     assert dict(zip(truth["roi"].values, truth["true_layer"].values, strict=True)) == plugin.ROIS
     assert (truth["attainable_r2"] > 0.5).all()
 

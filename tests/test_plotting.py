@@ -71,7 +71,7 @@ def assert_bars_show(ax, table):
 
 def test_models_have_their_label_and_colour_and_controls_say_what_they_are():
     assert [plotting.label(model) for model in MODELS] == LABELS
-    declared = plugins.constants(plugins.path("model", "crepe_tiny"))["COLOUR"]
+    declared = plugins.about("model", "crepe_tiny")["COLOUR"]
     full, permuted, random = (np.array(plotting.colour(model)) for model in MODELS[:3])
     np.testing.assert_array_equal(full, colors.to_rgb(declared))
     # towards white, and the further from the trained network the paler

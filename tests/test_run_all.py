@@ -363,6 +363,16 @@ def test_steps_take_the_kinds_of_targets_they_can_use(compendium):
     assert "nothing to do for matrices (rdm): 03_encode takes kinds component voxel" in said
 
 
+def test_models_that_need_a_download_run_only_when_named(compendium):
+    compendium.model("far", controls='("random",)', bundled=False)
+    assert "far" not in compendium.run("--dry-run")
+    stale = lines(compendium.run("--dry-run", "--model", "far.random"), "stale")
+    assert {"extract/far.random/sine", "extract/far.random/noise"} <= set(stale)
+    stale = lines(compendium.run("--dry-run", "--model", "all"), "stale")
+    assert {"extract/far/sine", "extract/far.random/sine"} <= set(stale)
+    assert "download" in compendium.run("--list")
+
+
 def test_data_that_a_person_gives_are_inputs(compendium):
     given = compendium.home / "data" / "own" / "sine" / "stimuli" / "one.txt"
     given.parent.mkdir(parents=True)
@@ -403,7 +413,7 @@ def test_dry_run_executes_nothing(compendium):
 def test_list_shows_what_there_is(compendium):
     compendium.model("seen", modality="vision", controls='("permuted",)')
     rows = [line.split() for line in compendium.run("--list").splitlines()]
-    assert ["seen", "vision", "2", ".permuted", "Model", "seen"] in rows
+    assert ["seen", "vision", "2", ".permuted", "bundled", "Model", "seen"] in rows
     assert ["sine", "audio", "voxel,", "planted", *"----", "0.0", "-", "yes", "CC0"] in rows
     assert ["real", "vision", "voxel", *"----", "0.0", "-", "no", "CC0"] in rows
     assert ["02_extract", "model", "target", "scale=1.0", "pause_s=0.0"] in rows

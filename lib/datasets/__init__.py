@@ -38,7 +38,7 @@ def stated(name):
     ValueError
         If there is no such data set.
     """
-    return plugins.constants(plugins.path("target", name)).get("COUNTS", {})
+    return plugins.about("target", name).get("COUNTS", {})
 
 
 def load(name, parts=()):
@@ -64,7 +64,7 @@ def load(name, parts=()):
     lib.download.DownloadError
         If a file cannot be had; the message says what to put where.
     """
-    kind = plugins.constants(plugins.path("target", name)).get("KIND")
+    kind = plugins.about("target", name).get("KIND")
     if kind not in BRAINS:
         raise ValueError(f"{name} holds {kind}, not responses of a brain; take datasets.contents({name!r})")
     found = contents(name, parts)

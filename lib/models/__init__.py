@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -67,7 +68,8 @@ def load(name, *, seed=0):
     Parameters
     ----------
     name : str
-        A file of `lib/models` without its ending, optionally followed by `.permuted` or `.random`.
+        A file of `lib/models` without its ending, or a member of a family (a key of its file's VARIANTS),
+        optionally followed by `.permuted` or `.random`.
     seed : int
         Of a control; a trained network does not depend on it.
 
@@ -80,28 +82,32 @@ def load(name, *, seed=0):
     ValueError
         If there is no such model or control, with the nearest names, or the model does not offer the
         control.
+    lib.download.DownloadError
+        If weights are wanted and cannot be had; `.random` of a family needs none.
     """
-    plugins.path("model", name)
+    file, known = plugins.path("model", name), plugins.about("model", name)
     stem, control = plugins.split_control(name)
-    plugin = importlib.import_module(f"lib.models.{stem}")
-    if control and control not in plugin.CONTROLS:
-        offered = ", ".join(f"{stem}.{c}" for c in plugin.CONTROLS) or "none: it has no learned weights"
+    plugin = importlib.import_module(f"lib.models.{file.stem}")
+    if control and control not in known["CONTROLS"]:
+        offered = ", ".join(f"{stem}.{c}" for c in known["CONTROLS"]) or "none: it has no learned weights"
         raise ValueError(f"model {stem!r} has no control {control!r}; its controls: {offered}")
-    module = plugin.build()
+    settings = dict(known["INPUT"])
+    family = hasattr(plugin, "VARIANTS")
+    module = plugin.build(stem, trained=control != "random") if family else plugin.build()
     if control:
         module = controls.controlled(module, control, seed=seed)
     return Model(
         name=name,
-        label=plugin.LABEL + (f" ({control})" if control else ""),
-        colour=plugin.COLOUR,
-        modality=plugin.MODALITY,
-        layers=tuple(plugin.LAYERS),
-        time_axis=plugin.TIME_AXIS,
+        label=known["LABEL"] + (f" ({control})" if control else ""),
+        colour=known["COLOUR"],
+        modality=known["MODALITY"],
+        layers=tuple(known["LAYERS"]),
+        time_axis=known["TIME_AXIS"],
         module=module,
-        preprocess=plugin.preprocess,
-        digest=digest(module, plugin.preprocess, dict(plugin.INPUT)),
+        preprocess=functools.partial(plugin.preprocess, settings=settings) if family else plugin.preprocess,
+        digest=digest(module, plugin.preprocess, settings),
         control=control,
-        settings=dict(plugin.INPUT),
+        settings=settings,
     )
 
 

