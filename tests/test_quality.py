@@ -399,7 +399,7 @@ def test_real_data_sets(name, tmp_path, monkeypatch):
         pytest.skip("DATA_MIRROR is not set")
     monkeypatch.setenv("COMPENDIUM_HOME", str(tmp_path))
     contents = datasets.contents(name)
-    counted = quality.counts(contents, plugins.constants(plugins.path("target", name))["COUNTS"])
+    counted = quality.counts(contents, plugins.about("target", name)["COUNTS"])
     found = table(contents, n_resamples=20)
     if name == "objects92":
         assert (counted["agree"] != "no").all()
