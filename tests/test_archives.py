@@ -133,7 +133,7 @@ LINK = {"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"}
 HOSTILE_TARS = {
     "climbs": (["../evil"], "climbs out"),
     "climbs deep": (["a/b/../../../evil"], "climbs out"),
-    "absolute": (["/tmp/../evil"], "not a relative path"),
+    "absolute": (["/etc/../evil"], "not a relative path"),
     "drive": (["C:evil"], "not a relative path"),
     "backslash": (["..\\evil"], "climbs out"),
     "share": (["\\\\host\\evil"], "backslash"),
