@@ -1,12 +1,9 @@
 """The six components of human auditory cortex, as responses to 165 natural sounds."""
 
-import zlib
-
 import pandas as pd
-import scipy.io
 import xarray as xr
 
-from lib import naturalsounds
+from lib import matfiles, naturalsounds
 from lib.download import raw
 from lib.naturalsounds import SOURCE
 
@@ -82,14 +79,12 @@ def load(_folder):
 
 def _profiles(path):
     """Response of each component (columns) to each sound (rows), in the file's own order of sounds."""
+    content = matfiles.read(path, ["R", "stim_names", "component_names"])
+    names = content["component_names"].ravel().tolist()
     try:
-        content = scipy.io.loadmat(
-            path, variable_names=["R", "stim_names", "component_names"], squeeze_me=True
-        )
-        names = content["component_names"].tolist()
-        table = pd.DataFrame(content["R"], index=content["stim_names"].tolist(), columns=names)
-    except (OSError, ValueError, TypeError, KeyError, zlib.error, scipy.io.matlab.MatReadError) as error:
-        raise ValueError(f"{path} is damaged, or no file of components: {error}") from error
+        table = pd.DataFrame(content["R"], index=content["stim_names"].ravel().tolist(), columns=names)
+    except ValueError as error:
+        raise ValueError(f"{path} is no file of components: {error}") from error
     if names != list(COMPONENTS):
         raise ValueError(f"{path} holds components {names} instead of {list(COMPONENTS)}")
     return table
