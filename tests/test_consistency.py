@@ -296,6 +296,8 @@ def call_faults(node):
         yield "torch.load without weights_only=True"
     if options.get("allow_pickle", "False") != "False":
         yield "unpickles arrays"
+    if called.rpartition(".")[2] in ("loadmat", "extractall", "extract_all", "unpack_archive"):
+        yield f"{called}: trusts a file; there are lib.matfiles and lib.archives"
 
 
 # The library's one setting of another package, which makes a mismatch of stimuli an error everywhere.
@@ -314,6 +316,7 @@ def test_library_keeps_its_hands_to_itself(file):
         *("print(1)", "import argparse", "from os.path import *", "os.chdir('/')", "np.random.seed(0)"),
         *("try:\n f()\nexcept:\n g()", "try:\n f()\nexcept ValueError:\n pass", "sys.path.append('.')"),
         *("def f():\n global a", "for i in a:\n f()", "np.load(f, allow_pickle=True)", "torch.load(f)"),
+        *("scipy.io.loadmat(f)", "tarfile.open(f).extractall(a)", "shutil.unpack_archive(f)"),
     ],
 )
 def test_what_is_forbidden_is_found(code):
