@@ -1,12 +1,13 @@
 """Trained weights of the web: fetched once, read without running anything they hold, loaded strictly."""
 
+import difflib
 import re
 from pathlib import PurePosixPath
 
 import numpy as np
 import torch
 
-from lib import artefacts, download, locked
+from lib import archives, artefacts, download, locked
 
 # `resnet18-f37072fd.pth`: the first digits of the file's SHA-256, as published names carry them; no dates.
 HASHED = re.compile(r"-(?!(?:19|20)\d{6}\.)([0-9a-f]{8,64})\.\w+$")
@@ -27,6 +28,8 @@ def state(url, *, sha256="", size=0, key=None, strip=""):
     ----------
     url : str
         Looked for below `data/raw`, then below `$DATA_MIRROR`, then in the network (`lib.download.fetch`).
+        Behind a `#`, the file inside an archive (tar, tar.gz or zip), which is read in place: its name there,
+        or the end of it from some folder on.
     sha256 : str, optional
         64 hexadecimal digits. "" if nobody published them: then the file is held to the digits in its name
         (`resnet18-f37072fd.pth`), if it has any, and from its first use on to what `data/locked.csv` records.
@@ -47,17 +50,19 @@ def state(url, *, sha256="", size=0, key=None, strip=""):
     ------
     ValueError
         If the file is damaged, holds something that reading could run, is not what its name says, or has
-        no weights under `key`.
+        no weights under `key`; or the archive is unsafe (`lib.archives`), or has not one such member.
     lib.download.DownloadError
         If the file cannot be had.
     """
+    url, _, member = url.partition("#")
     path = download.fetch(url, sha256, size)
     if not sha256:
         _require_named_hash(url, path)
-    found = _entry(_read(path), key, path)
+    where = f"{path}, member {member!r}" if member else path
+    found = _entry(_unpacked(path, member, where) if member else _read(path, where), key, where)
     shorter = {name.removeprefix(strip): value.detach() for name, value in found.items()}
     if len(shorter) < len(found):
-        raise ValueError(f"{path}: without {strip!r} in front, names of weights occur more than once")
+        raise ValueError(f"{where}: without {strip!r} in front, names of weights occur more than once")
     return shorter
 
 
@@ -118,21 +123,32 @@ def _require_named_hash(url, path):
         )
 
 
-def _read(path):
-    """Content of a file of weights."""
+def _unpacked(path, member, where):
+    """Content of a file of weights inside an archive."""
+    names = archives.names(path)
+    found = [name for name in names if name == member or name.endswith(f"/{member}")]
+    if len(found) != 1:
+        near = found or difflib.get_close_matches(member, names, n=FIRST, cutoff=0) or names
+        raise ValueError(f"{path} has {len(found)} members {member!r}; near are {_named(near)}")
+    with archives.stream(path, found[0]) as stream:
+        return _read(stream, where)
+
+
+def _read(file, where):
+    """Content of a file of weights; `where` it lies is for messages."""
     try:
         with torch.serialization.safe_globals(_NUMBERS):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)
     # What torch raises depends on the byte that is wrong.
     except Exception as error:
         if unsafe := re.search(r"GLOBAL ([\w.]+)|Unsupported class ([\w.]+)", str(error)):
             raise ValueError(
-                f"{path} holds more than numbers ({unsafe[1] or unsafe[2]}), which reading could run; "
+                f"{where} holds more than numbers ({unsafe[1] or unsafe[2]}), which reading could run; "
                 f"it is refused. Ask its authors for a file of weights alone"
             ) from error
         what = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         raise ValueError(
-            f"{path} is damaged or no file of weights ({what}); delete it, and run again"
+            f"{where} is damaged or no file of weights ({what}); delete it, and run again"
         ) from error
 
 
