@@ -37,8 +37,25 @@ def validate(model, stimuli):
 def batch_faults(module, inputs, layers):
     """What keeps a layer's rows from being the stimuli of the batch.
 
-    The first stimulus is passed alone, then second: the first axis must grow from 1 to 2, and the row must
-    stay the same. This finds layouts such as (token, batch, channel) and networks that mix stimuli.
+    Parameters
+    ----------
+    module, inputs, layers
+        As for `batch_axes`.
+
+    Returns
+    -------
+    list of str
+        A sentence for each offending layer; empty if there is none.
+    """
+    return batch_axes(module, inputs, layers)[1]
+
+
+def batch_axes(module, inputs, layers):
+    """Axis of each layer that is the batch.
+
+    The first stimulus is passed alone, then second of two: the batch is the one axis that grows from 1 to 2
+    while all others stay, and along it the stimulus must stay the same. This finds layouts such as (token,
+    batch, unit), networks that mix stimuli, and layers that fold other axes into the batch.
 
     Parameters
     ----------
@@ -49,26 +66,44 @@ def batch_faults(module, inputs, layers):
 
     Returns
     -------
+    dict of str to int
+        For the layers that have such an axis.
     list of str
-        A sentence for each offending layer; empty if there is none.
+        A sentence for each layer that has none.
     """
     layers = tuple(layers)
     alone = record(module, inputs[:1], layers)
     pair = record(module, torch.stack([inputs[-1] if len(inputs) == 1 else inputs[1], inputs[0]]), layers)
-    faults = []
+    axes, faults = {}, []
     for name in layers:
-        sizes = [tuple(out[name].shape) for out in (alone, pair)]
-        if [size[:1] for size in sizes] != [(1,), (2,)]:
-            faults.append(
-                f"layer {name!r}: batches of 1 and 2 give shapes {sizes[0]} and {sizes[1]}, so its first "
-                f"axis is not the batch; name a module that puts out (batch, …)"
-            )
-        elif difference(alone[name][0], pair[name][1]) > TOLERANCE:
+        sizes = tuple(alone[name].shape), tuple(pair[name].shape)
+        grown = (
+            [] if len(sizes[0]) != len(sizes[1]) else [i for i, n in enumerate(sizes[0]) if n != sizes[1][i]]
+        )
+        if len(grown) != 1 or (sizes[0][grown[0]], sizes[1][grown[0]]) != (1, 2):
+            faults.append(_no_axis(name, sizes, grown))
+        elif difference(alone[name].select(grown[0], 0), pair[name].select(grown[0], 1)) > TOLERANCE:
             faults.append(
                 f"layer {name!r}: a stimulus in a batch of 2 differs from the same stimulus alone; "
                 f"call .eval() and normalise over each stimulus only"
             )
-    return faults
+        else:
+            axes[name] = grown[0]
+    return axes, faults
+
+
+def _no_axis(name, sizes, grown):
+    """Sentence on a layer without an axis that is the batch, given the axes that changed."""
+    if len(grown) == 1 and sizes[1][grown[0]] == 2 * sizes[0][grown[0]]:
+        why = f"axis {grown[0]} holds the batch together with something else, such as windows or time"
+    elif not grown and len(sizes[0]) == len(sizes[1]):
+        why = "it does not depend on the batch"
+    else:
+        why = "it is not clear which axis is the batch"
+    return (
+        f"layer {name!r}: batches of 1 and 2 give shapes {sizes[0]} and {sizes[1]}: {why}; "
+        f"name the module around it, one that puts out (batch, …)"
+    )
 
 
 def _setup_faults(model, stimuli):

@@ -24,6 +24,30 @@ class Tokens(nn.Module):
         return x.flatten(2).permute(2, 0, 1)
 
 
+class Folded(nn.Module):
+    """Windows folded into the batch."""
+
+    def forward(self, x):
+        return x.flatten(0, 1)
+
+
+class Bare(nn.Module):
+    def forward(self, x):
+        return x.mean(0)
+
+
+class Pairs(nn.Module):
+    """Products of all stimuli with one another."""
+
+    def forward(self, x):
+        return x.flatten(1) @ x.flatten(1).T
+
+
+class Output(nn.Module):
+    def forward(self, outputs):
+        return outputs[0]
+
+
 class Restored(nn.Module):
     def forward(self, x):
         return x.permute(1, 2, 0)
@@ -70,7 +94,9 @@ def test_sound_models_pass(stimuli):
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        (Tokens(), "first axis is not the batch"),
+        (Folded(), "axis 0 holds the batch together with something else"),
+        (Bare(), "does not depend on the batch"),
+        (Pairs(), "not clear which axis is the batch"),
         (Mixing(), "differs from the same stimulus alone"),
         (Reversing(), "differs from the same stimulus alone"),
         (Noise(), "differs between two passes"),
@@ -84,11 +110,28 @@ def test_faulty_layer_is_named(part, message, stimuli):
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_token_first_layout_is_found_whatever_the_batch(count):
-    module = toy.network(tokens=Tokens(), back=Restored())
-    faults = validation.batch_faults(module, torch.rand(count, 3, 4, 4), ("tokens", "back"))
+def test_batch_axis_is_found_whatever_the_batch_and_the_sizes(count):
+    # As many tokens and units as there are stimuli in one of the batches.
+    for shape in ((3, 4, 4), (2, 1, 1), (1, 1, 2)):
+        module, inputs = toy.network(tokens=Tokens(), back=Restored()), torch.rand(count, *shape)
+        axes, faults = validation.batch_axes(module, inputs, ("tokens", "back"))
+        assert (axes, faults) == ({"tokens": 1, "back": 0}, [])
+        assert validation.batch_faults(module, inputs, ("tokens", "back")) == []
+
+
+def test_recurrent_modules_keep_the_batch_where_they_put_it():
+    module = toy.network(
+        rows=nn.Flatten(2),
+        first=nn.LSTM(16, 5, num_layers=2, batch_first=True),
+        pick=Output(),
+        second=nn.GRU(5, 4),
+    )
+    # (batch, channel, pixel) read as (batch, time, unit) by the first, and as (time, batch, unit) by the second.
+    names = ("first.output", "first.hidden", "first.cell", "second.hidden")
+    axes, faults = validation.batch_axes(module, torch.rand(3, 3, 4, 4), names)
+    assert axes == {"first.output": 0, "first.hidden": 1, "first.cell": 1}
     assert len(faults) == 1
-    assert "'tokens'" in faults[0]
+    assert "'second.hidden'" in faults[0]
 
 
 def test_faulty_setup_is_named(stimuli):
