@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from lib import catalogue, kernels, plugins, provenance, sources
 from lib.artefacts import ROOT, directory, home, record
+from lib.registry import registry
 
 BRAINS = ("component", "voxel", "rdm")
 STEPS = {  # step: (swept parameters, steps whose results it reads, kinds of targets it takes)
@@ -165,6 +166,14 @@ def settings(assignments, steps):
             name, {n for d in declared.values() for n in d} - swept, "parameter of the chosen steps"
         )
     return {step: sources.overrides(notebook(step), texts) for step in steps}
+
+
+def check_parts(chosen, selected):
+    """Raise if a target lacks a part that is asked for: a job would empty its folder before it failed."""
+    for job in selected:
+        parts = chosen[job.step].get("parts", "").split()
+        if parts:
+            registry(dict(job.swept)["target"], parts)
 
 
 def plan(needs, selected, chosen):
@@ -378,7 +387,9 @@ def work(args):
     jobs = graph(known)
     selected = select(args, known, jobs)
     needs = reading(jobs, selected)
-    depends, stale = plan(needs, selected, settings(args.set, {job.step for job in selected}))
+    chosen = settings(args.set, {job.step for job in selected})
+    check_parts(chosen, selected)
+    depends, stale = plan(needs, selected, chosen)
     todo = [job for job in needs if stale[job] and job in selected]
     for job in needs if args.dry_run else ():
         print(line("stale" if job in todo else "left" if stale[job] else "fresh", job, stale[job]))

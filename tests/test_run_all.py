@@ -12,6 +12,8 @@ import psutil
 import pytest
 from miniature import build
 
+import run_all
+
 MODELS, TARGETS = ("a", "b", "c"), ("noise", "sine")
 DOWNLOADS = {f"download/{t}" for t in TARGETS}
 EXTRACTS = {f"extract/{m}/{t}" for m in MODELS for t in TARGETS}
@@ -334,6 +336,20 @@ def test_requests_that_make_no_sense_are_refused(compendium):
         strict=True,
     ):
         assert part in text
+
+
+def test_parts_that_a_target_lacks_are_refused_before_its_result_is_touched(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COMPENDIUM_HOME", str(tmp_path))
+    asked = ["download", "--target", "metamer_recognition"]
+    for target, parts, said in (
+        ([], "behavior", "unknown part of metamer_recognition 'behavior'; did you mean behaviour"),
+        (["--target", "images78"], "behaviour", "unknown part of images78 'behaviour'; there are: none"),
+    ):
+        with pytest.raises(SystemExit, match="^2$"):
+            run_all.main([*asked, *target, "--set", f"parts={parts}"])
+        assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    assert run_all.main([*asked, "--set", "parts=behaviour network_network", "--dry-run"]) == 0
 
 
 def test_models_meet_targets_of_their_modality(compendium):
