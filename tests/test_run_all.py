@@ -345,7 +345,7 @@ def test_parts_that_a_target_lacks_are_refused_before_its_result_is_touched(tmp_
         ([], "behavior", "unknown part of metamer_recognition 'behavior'; did you mean behaviour"),
         (["--target", "images78"], "behaviour", "unknown part of images78 'behaviour'; there are: none"),
     ):
-        with pytest.raises(SystemExit, match="^2$"):
+        with pytest.raises(SystemExit, match=r"^2$"):
             run_all.main([*asked, *target, "--set", f"parts={parts}"])
         assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
