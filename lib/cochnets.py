@@ -48,9 +48,14 @@ def same_padding(size, kernel, stride):
 
 def _padded(x, window, *, value=0.0):
     """The picture (…, frequency, time) with room for the window of a convolution or pooling at its edges."""
-    sizes = zip(x.shape[-2:], window.kernel_size, window.stride, strict=True)
+    sizes = zip(x.shape[-2:], _pair(window.kernel_size), _pair(window.stride), strict=True)
     frequency, time = (same_padding(*size) for size in sizes)
     return functional.pad(x, (*time, *frequency), value=value)
+
+
+def _pair(size):
+    """Size along frequency and time; torch keeps one number for both as it was given."""
+    return (size, size) if isinstance(size, int) else size
 
 
 class SameConv2d(nn.Conv2d):
