@@ -262,7 +262,7 @@ def test_a_missing_member_is_named_with_those_that_are_near(archive):
     archive({"top/word/5_checkpoint.pt": {"model": {}}, "top/speaker/5_checkpoint.pt": {"model": {}}})
     with pytest.raises(ValueError, match=r"0 members 'words/5_checkpoint\.pt'; near are top/word/5_check"):
         weights.state(f"{cochnets.CHECKPOINTS}#words/5_checkpoint.pt")
-    with pytest.raises(ValueError, match="2 members '5_checkpoint.pt'"):
+    with pytest.raises(ValueError, match=r"2 members '5_checkpoint\.pt'"):
         weights.state(f"{cochnets.CHECKPOINTS}#5_checkpoint.pt")
 
 
