@@ -11,6 +11,12 @@ from lib.stimuli import PICTURES, SOUNDS
 AXES = ("repeat", "stimulus", "voxel")
 SUFFIXES = {"audio": SOUNDS, "vision": PICTURES}
 PLACES = ("x", "y", "z")
+RESERVED = (
+    *AXES,
+    "split",
+    "train",
+    "response",
+)  # names in the responses that no column of voxels.csv may take
 FIRST = 3  # offenders a message names
 
 
@@ -53,6 +59,9 @@ def load(folder):
     stimuli = _stimuli(place, SUFFIXES[modality])
     voxels = _table(place / "voxels.csv", ("voxel", "subject", "roi"))
     _unique(voxels["voxel"], place / "voxels.csv")
+    taken = [c for c in voxels.columns if c != "voxel" and c in RESERVED]
+    if taken:
+        raise ValueError(f"{place / 'voxels.csv'} has columns of reserved names; rename {_named(taken)}")
     response = _response(place, stimuli["stimulus"].tolist(), voxels["voxel"].tolist())
     _complete(response)
     responses = xr.Dataset({"response": response, "train": _train(place, stimuli)})
@@ -144,7 +153,7 @@ def _from_hdf5(path):
         if lacking:
             raise ValueError(f"{path} lacks {_named(lacking)}; it holds {_named(file)}")
         values, attrs = file["response"][()], file["response"].attrs
-        names = {axis: file[axis].asstr()[()].tolist() for axis in AXES[1:]}
+        names = {axis: _identifiers(file[axis]) for axis in AXES[1:]}
         scales = [d[0].name.rpartition("/")[2] if len(d) else d.label for d in file["response"].dims]
         dims = [str(n) for n in (str(attrs["dims"]).split() if "dims" in attrs else scales)]
         kept = {k: str(attrs[k]) for k in ("missing", "units") if k in attrs}
@@ -155,7 +164,19 @@ def _from_hdf5(path):
     if wrong:
         raise ValueError(f"response in {path} is {values.shape} along {dims}: {_named(wrong)}; axes swapped?")
     coords = names | {"repeat": range(values.shape[dims.index("repeat")])}
-    return xr.DataArray(values.astype(float), dims=dims, coords=coords, attrs=kept)
+    return xr.DataArray(_real(values, path), dims=dims, coords=coords, attrs=kept)
+
+
+def _identifiers(dataset):
+    """Text along an axis; whole numbers as `voxels.csv` and `stimuli.csv` write them."""
+    return [str(n) for n in (dataset[()] if dataset.dtype.kind in "iu" else dataset.asstr()[()]).tolist()]
+
+
+def _real(values, path):
+    """The same numbers in double precision, if they are such."""
+    if values.dtype.kind not in "fiu":
+        raise ValueError(f"{path} holds responses of type {values.dtype}; they must be real numbers")
+    return values.astype(float)
 
 
 def _from_npy(place, stimuli, voxels):
@@ -175,7 +196,7 @@ def _from_npy(place, stimuli, voxels):
             f"axes in responses.h5 instead"
         )
     coords = {"repeat": range(len(values)), "stimulus": stimuli, "voxel": voxels}
-    return xr.DataArray(values.astype(float), dims=AXES, coords=coords)
+    return xr.DataArray(_real(values, path), dims=AXES, coords=coords)
 
 
 def _complete(response):

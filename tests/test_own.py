@@ -237,3 +237,28 @@ def test_sounds_of_different_rates_are_refused(place, tmp_path):
         load()
     soundfile.write(place / "stimuli" / "p4.wav", np.zeros(100), 44100)
     assert load()[1]["stimulus"].tolist() == NAMES
+
+
+@pytest.mark.parametrize("kind", [complex, str, object])
+def test_responses_that_are_no_real_numbers_are_refused(place, kind):
+    np.save(place / "responses.npy", Y.astype(kind))
+    with pytest.raises(
+        ValueError, match=r"responses\.npy holds responses of type .*; they must be real numbers"
+    ):
+        load()
+
+
+def test_columns_of_voxels_do_not_take_the_names_of_axes(place):
+    artefacts.save_table(VOXELS.assign(stimulus="a"), place / "voxels.csv")
+    with pytest.raises(ValueError, match=r"voxels\.csv has columns of reserved names; rename stimulus"):
+        load()
+
+
+def test_whole_numbers_identify_voxels_too(place):
+    artefacts.save_table(VOXELS.assign(voxel=[3, 1, 2, 0]), place / "voxels.csv")
+    (place / "responses.npy").unlink()
+    values = xr.DataArray(Y, dims=own.AXES, coords={"stimulus": NAMES, "voxel": range(4)}, name="response")
+    values.to_netcdf(place / "responses.h5", engine="h5netcdf")
+    responses, _ = load()
+    assert responses["voxel"].values.tolist() == ["3", "1", "2", "0"]
+    np.testing.assert_array_equal(responses["response"].values, Y[..., [3, 1, 2, 0]])
