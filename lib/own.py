@@ -78,7 +78,10 @@ def _table(file, columns):
     """Table with the columns wanted, as text."""
     if not file.is_file():
         raise FileNotFoundError(f"{file} is missing; it is a table with columns {', '.join(columns)}")
-    table = load_table(file, **dict.fromkeys(columns, str)).fillna(dict.fromkeys(columns, ""))
+    try:
+        table = load_table(file, **dict.fromkeys(columns, str)).fillna(dict.fromkeys(columns, ""))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is not in UTF-8 ({error}); spreadsheets call that CSV UTF-8") from error
     lacking = [c for c in columns if c not in table.columns]
     if lacking:
         raise ValueError(f"{file} lacks columns {_named(lacking)}; it has {_named(table.columns)}")
@@ -238,5 +241,9 @@ def _per_voxel(voxels):
         for name in voxels.columns.drop(["voxel", *PLACES], errors="ignore")
     }
     attrs = {"units": "mm", "space": "as given in voxels.csv"}
+    for axis in [a for a in PLACES if a in voxels.columns]:
+        odd = voxels["voxel"][pd.to_numeric(voxels[axis], errors="coerce").isna() & voxels[axis].notna()]
+        if len(odd):
+            raise ValueError(f"voxels.csv has something else than numbers in column {axis}: {_named(odd)}")
     places = {a: ("voxel", voxels[a].astype(float), attrs) for a in PLACES if a in voxels.columns}
     return coords | places

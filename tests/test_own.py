@@ -262,3 +262,12 @@ def test_whole_numbers_identify_voxels_too(place):
     responses, _ = load()
     assert responses["voxel"].values.tolist() == ["3", "1", "2", "0"]
     np.testing.assert_array_equal(responses["response"].values, Y[..., [3, 1, 2, 0]])
+
+
+def test_tables_that_a_spreadsheet_spoiled_are_named(place):
+    artefacts.save_table(VOXELS.assign(x=[1, "2,5", 3, None]), place / "voxels.csv")
+    with pytest.raises(ValueError, match=r"voxels\.csv has something else than numbers in column x: b"):
+        load()
+    (place / "voxels.csv").write_bytes("voxel,subject,roi\na,Jö,V1\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"voxels\.csv is not in UTF-8 .*CSV UTF-8"):
+        load()
