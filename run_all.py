@@ -335,10 +335,14 @@ def listing():
     steps = pd.DataFrame(
         [(s, " ".join(STEPS[s][0]), own[s]) for s in STEPS], columns=["step", "swept", "set"]
     )
-    return "\n\n".join(
-        table.to_string(index=False, max_colwidth=60)
-        for table in (catalogue.models(), catalogue.targets(), steps)
-    )
+    return "\n\n".join(written(table) for table in (catalogue.models(), catalogue.targets(), steps))
+
+
+def written(table):
+    """A table as text, its last column in full, from the left."""
+    last = table.columns[-1]
+    lines = table.drop(columns=last).to_string(index=False).splitlines()
+    return "\n".join(f"{line}  {text}" for line, text in zip(lines, [last, *table[last]], strict=True))
 
 
 def summary(status):

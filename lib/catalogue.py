@@ -35,7 +35,7 @@ def targets():
     pandas.DataFrame
         Columns target, modality, kind, stimuli, voxels, subjects, rois (as the paper counts them; "?" where
         it does not say, "-" where there are none), download_mb (10⁶ bytes, parts aside; "?" if some sizes are
-        not published), parts (names of what is fetched only when asked for), here (whether the download step
+        not published, "by form" if a person has to ask for the data), parts (names of what is fetched only when asked for), here (whether the download step
         has finished), licence.
     """
     columns = ["target", "modality", "kind", *COUNTED, "download_mb", "parts", "here", "licence"]
@@ -48,6 +48,7 @@ def _target(name):
     stated, files = known.get("COUNTS", {}), registry(name)
     counts = ["?" if stated.get(what, 0) is None else str(stated.get(what, "-")) for what in COUNTED]
     size = f"{files['size'].sum() / 1e6:.1f}" if (files["size"] > 0).all() else "?"
+    size = "by form" if known.get("BY_FORM") else size
     here = "yes" if record(directory("download", target=name)) else "no"
     parts = " ".join(known.get("PARTS", ())) or "-"
     kind = known["KIND"] + (", planted" if known["PLANTED"] else "")

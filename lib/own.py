@@ -107,7 +107,8 @@ def _stimuli(place, suffixes):
     if (place / "stimuli.csv").exists():
         table = _table(place / "stimuli.csv", ("stimulus", "file"))
         files = [place / "stimuli" / file for file in table["file"]]
-        gone = [s for s, p in zip(table["stimulus"], files, strict=True) if not p.is_file()]
+        inside = [p.is_file() and (place / "stimuli") in p.parents for p in files]
+        gone = [s for s, there in zip(table["stimulus"], inside, strict=True) if not there]
         if gone:
             raise ValueError(f"stimuli of stimuli.csv without a file in {place / 'stimuli'}: {_named(gone)}")
     else:
@@ -225,10 +226,12 @@ def _train(place, stimuli):
         halves = folds.half_splits(names, groups=stimuli.get("group"))
         return xr.DataArray(halves, dims=dims, coords={"split": range(len(halves))})
     table = _table(place / "splits.csv", ("stimulus",)).set_index("stimulus")
-    odd = sorted(set(table.index) ^ set(names))
-    if odd or table.index.duplicated().any() or not table.isin([0, 1]).all(axis=None):
+    odd = sorted({*table.index} ^ {*names}) or table.index[table.index.duplicated()].tolist()
+    odd = odd or table.index[~table.isin([0, 1]).all(axis=1)].tolist()
+    if odd:
         raise ValueError(
-            f"{place / 'splits.csv'} must have each stimulus once and 0 or 1 in each other column; {_named(odd)}"
+            f"{place / 'splits.csv'} must have each stimulus once, and 0 or 1 in each other column; offenders: "
+            f"{_named(odd)}"
         )
     values = table.loc[names].to_numpy().T.astype(bool)
     return xr.DataArray(values, dims=dims, coords={"split": range(len(values))})

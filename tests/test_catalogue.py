@@ -27,6 +27,7 @@ def test_targets_are_listed_with_what_a_person_chooses_by():
     ]  # fmt: skip
     assert planted["download_mb"] == "0.0"
     assert targets.loc["nh2015comp", "download_mb"] == "29.6"
+    assert targets.loc["algonauts2021", "download_mb"] == "by form"
     assert targets["licence"].str.len().gt(0).all()
 
 

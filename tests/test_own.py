@@ -118,12 +118,18 @@ def test_own_splits_are_used(place):
     artefacts.save_table(masks, place / "splits.csv")
     assert load()[0]["train"].values.tolist() == [[False] * 3 + [True] * 3, [True] * 3 + [False] * 3]
     artefacts.save_table(masks.assign(split0=[2, 1, 1, 0, 0, 0]), place / "splits.csv")
-    with pytest.raises(ValueError, match=r"splits.csv must have each stimulus once and 0 or 1"):
+    with pytest.raises(
+        ValueError, match=r"each stimulus once, and 0 or 1 in each other column; offenders: p5$"
+    ):
         load()
 
 
 def missing_file(place):
     (place / "stimuli" / "p3.png").unlink()
+
+
+def file_elsewhere(place):
+    edit(place / "stimuli.csv", file=[str(place / "voxels.csv"), *(f"p{i}.png" for i in range(1, 6))])
 
 
 def missing_stimulus(place):
@@ -185,6 +191,7 @@ def truncated(place):
 
 WRONG = {
     missing_file: r"without a file in .*: p3$",
+    file_elsewhere: r"without a file in .*: p0$",
     missing_stimulus: r"only in the responses: p3; only in stimuli: none",
     duplicate_stimulus: r"stimuli of .*more than once or are empty: p1$",
     duplicate_voxel: r"voxels.csv: identifiers occur more than once or are empty: b$",

@@ -22,6 +22,7 @@ CITATION = (
     "Algonauts Project 2021 challenge: how the human brain makes sense of a world in motion. arXiv:2104.13714"
 )
 COUNTS = {"stimuli": 1000, "voxels": 29623, "subjects": 10, "rois": 9, "repeats": 3}
+BY_FORM = True
 PARTS = {"whole_brain": "all voxels of the full track, one file per subject, a few GB"}
 SUBJECTS = 10
 REGIONS = ("V1", "V2", "V3", "V4", "LOC", "EBA", "FFA", "STS", "PPA")
