@@ -32,8 +32,31 @@ def networks(source):
     return sorted({found["network"] for found in map(ACCURACY.search, _names(source)) if found})
 
 
-def features(source, network, layer):
-    """Features of all images at one layer of a network.
+def images(source, network):
+    """Images of which a release holds features.
+
+    Parameters
+    ----------
+    source : str or pathlib.Path
+        Zip of features, or folder it was unpacked into.
+    network : str
+        "<framework>/<network>".
+
+    Returns
+    -------
+    list of str
+        Identifiers, sorted as text.
+
+    Raises
+    ------
+    ValueError
+        If the network is unknown (the nearest are named).
+    """
+    return sorted({found["stimulus"] for found in _members(source, FEATURE, network).values()})
+
+
+def features(source, network, layer, *, stimuli=None):
+    """Features of images at one layer of a network.
 
     Parameters
     ----------
@@ -43,18 +66,19 @@ def features(source, network, layer):
         "<framework>/<network>".
     layer : str
         With `/` or, as its folder has it, `:`.
+    stimuli : sequence of str, optional
+        Identifiers of the images wanted, in the order wanted; all by default, sorted as text.
 
     Returns
     -------
     xarray.DataArray (stimulus, unit)
-        Usually float32, in the unit of the network; stimuli are sorted as text, units count from 0, last axis
-        of a layer fastest.
+        Usually float32, in the unit of the network; units count from 0, last axis of a layer fastest.
 
     Raises
     ------
     ValueError
-        If network or layer is unknown (the nearest are named), layers of the network hold different images,
-        or a file is damaged or of another shape.
+        If network or layer is unknown (the nearest are named), an image is not there, layers of the network
+        hold different images, or a file is damaged or of another shape.
     """
     members = _members(source, FEATURE, network)
     by_layer = {}
@@ -65,7 +89,10 @@ def features(source, network, layer):
         odd = sorted(set(files) ^ set(by_layer[layer]))
         if odd:
             raise ValueError(f"{source}: layers {layer} and {other} of {network} differ in images: {odd[:3]}")
-    stimuli = sorted(by_layer[layer])
+    stimuli = sorted(by_layer[layer]) if stimuli is None else list(stimuli)
+    missing = [s for s in stimuli if s not in by_layer[layer]]
+    if missing:
+        raise ValueError(f"{source}: {network} lacks {len(missing)} images wanted, such as {missing[:3]}")
     rows, values = _values(source, [by_layer[layer][s] for s in stimuli], "feat"), None
     for row, (member, value) in enumerate(tqdm(rows, total=len(stimuli), desc=f"{network} {layer}")):
         if value.shape[:1] != (1,):

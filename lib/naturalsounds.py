@@ -25,6 +25,16 @@ def digests():
     return load_table(_beside("files")).set_index("url")["sha256"]
 
 
+def names():
+    """Identifiers of the 165 sounds, by ascending number; nothing needs to be downloaded for them.
+
+    Returns
+    -------
+    list of str
+    """
+    return load_table(_beside("splits"))["stimulus"].tolist()
+
+
 def stimuli():
     """Table of the 165 sounds of two seconds, by ascending stimulus number.
 

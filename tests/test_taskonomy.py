@@ -184,7 +184,7 @@ def test_published_weights_give_the_published_arithmetic(name, offline):
         "encoder_output": (8, 16, 16),
     }
     for layer, out in found.items():
-        assert 0 < (expected[layer] > 0).float().mean()
+        assert (expected[layer] > 0).any()
         # Sums of up to 18,000 float32 products in another order: roundings of 6e-8 times the root of that.
         assert (out - expected[layer]).abs().max() < 1e-5 * expected[layer].abs().max()
 
