@@ -2,13 +2,12 @@
 
 from collections import OrderedDict
 
-import numpy as np
 import torch
 import torchvision
 from torch import nn
 from torch.nn import functional
 
-from lib import stimuli, weights
+from lib import weights
 from lib.cochleagram import Cochleagram
 
 # One archive of all checkpoints of Tuckute et al. (2023), about 14 GB; nobody published its hash.
@@ -235,45 +234,3 @@ def _ours(name):
         stem = stem.replace(f".{published}.", f".{ours}.")
     first, _, rest = stem.partition(".")
     return f"final.{rest}" if first in ("classification", "fc") else stem
-
-
-def preprocess(stimulus, settings):
-    """First seconds of a sound at the network's rate, mean removed, scaled to a level.
-
-    Parameters
-    ----------
-    stimulus : (array (n_samples,), int)
-        Mono waveform in any unit, and its sampling rate in Hz.
-    settings : dict
-        `rate_hz`; `duration_s`; `rms`, the root mean square wanted.
-
-    Returns
-    -------
-    tensor (rate_hz · duration_s,)
-        float32.
-
-    Raises
-    ------
-    ValueError
-        If the sound is not mono, has values that are not finite, is silent (constant) in these seconds, or
-        is shorter: networks were trained on whole clips, and silence at the end would be heard as such.
-
-    References
-    ----------
-    Feather et al. (2023), Nature Neuroscience 26, 2017-2034, Methods (fMRI: sounds).
-    """
-    waveform, rate_hz = np.asarray(stimulus[0], dtype=float), stimulus[1]
-    n_samples = round(settings["rate_hz"] * settings["duration_s"])
-    if waveform.ndim != 1 or not np.isfinite(waveform).all():
-        raise ValueError(f"a waveform is mono, (n_samples,), and finite; this one has shape {waveform.shape}")
-    sound = stimuli.resample(waveform, rate_hz, settings["rate_hz"])[:n_samples]
-    if len(sound) < n_samples:
-        raise ValueError(
-            f"the sound lasts {len(waveform) / rate_hz:.4g} s; "
-            f"this network hears the first {settings['duration_s']:g} s"
-        )
-    if np.ptp(waveform[: round(rate_hz * settings["duration_s"])]) == 0:
-        raise ValueError("the sound is silent: all its samples are equal, so it has no level to scale")
-    sound = sound - sound.mean()
-    sound *= settings["rms"] / np.sqrt(np.mean(sound**2))
-    return torch.from_numpy(sound.astype(np.float32))

@@ -158,17 +158,3 @@ def test_controls_reach_every_stage_of_the_copy():
     for control in ("permuted", "random"):
         second = activations.record(controls.controlled(module, control), waveform, module.taps)
         assert all(activations.difference(first[tap], second[tap]) > 0.01 for tap in module.taps)
-
-
-@pytest.mark.parametrize(
-    ("stimulus", "message"),
-    [
-        (sound(duration_s=0.02), "320 samples at 16000 Hz; one token of this network takes 400"),
-        ((np.zeros(16_000), 16_000), "silent"),
-        ((np.zeros((16_000, 2)), 16_000), "mono"),
-        ((np.full(16_000, np.inf), 16_000), "finite"),
-    ],
-)
-def test_what_is_no_sound_is_refused(stimulus, message):
-    with pytest.raises(ValueError, match=message):
-        bundles.preprocess(stimulus, bundles.INPUT)

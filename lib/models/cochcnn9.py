@@ -5,7 +5,7 @@ trained without background noise, "Seed2" from another random start. Weights com
 14 GB; those of the genre network were not published.
 """
 
-from lib import cochnets
+from lib import cochnets, sounds
 from lib.models import frozen
 
 MODALITY = "audio"
@@ -152,4 +152,4 @@ def build(name, *, trained=True):
     return frozen(cochnets.trained(module, VARIANTS[name]["MEMBER"]) if trained else module)
 
 
-preprocess = cochnets.preprocess
+preprocess = sounds.levelled

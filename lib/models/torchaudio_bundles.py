@@ -5,12 +5,10 @@ averaged over tokens. `wav2vec2_asr_base_960h`, fine-tuned to transcribe speech,
 et al. (2023) call Wav2Vec2.
 """
 
-import numpy as np
-import torch
 import torchaudio
 from torch import nn
 
-from lib import stimuli, weights
+from lib import sounds, weights
 from lib.models import frozen
 
 MODALITY = "audio"
@@ -33,7 +31,8 @@ LAYERS = (
 TIME_AXIS = 1
 CONTROLS = ("permuted", "random")
 BUNDLED = False
-INPUT = {"rate_hz": 16000, "shortest_samples": 400}
+# 400 samples make one token; the level is kept, for the first convolution normalises its channels.
+INPUT = {"rate_hz": 16000, "shortest_s": 0.025}
 # The bundles of these networks want the waveform as it is; only those of larger ones are normalised.
 VARIANTS = {
     "wav2vec2_base": {
@@ -164,38 +163,7 @@ def build(name, *, trained=True):
     return frozen(Tokens(network))
 
 
-def preprocess(stimulus, settings):
-    """The whole sound at the network's rate.
-
-    Parameters
-    ----------
-    stimulus : (array (n_samples,), int)
-        Mono waveform with full scale 1, and its sampling rate in Hz.
-    settings : dict
-        `rate_hz`; `shortest_samples` that make one token.
-
-    Returns
-    -------
-    tensor (n_samples · rate_hz / rate,)
-        float32; the level is kept, for the first convolution normalises each of its channels.
-
-    Raises
-    ------
-    ValueError
-        If the sound is not mono, has values that are not finite, is silent, or is too short for a token.
-    """
-    waveform = np.asarray(stimulus[0], dtype=float)
-    if waveform.ndim != 1 or not np.isfinite(waveform).all():
-        raise ValueError(f"a waveform is mono, (n_samples,), and finite; this one has shape {waveform.shape}")
-    sound = stimuli.resample(waveform, stimulus[1], settings["rate_hz"])
-    if len(sound) < settings["shortest_samples"]:
-        raise ValueError(
-            f"the sound has {len(sound)} samples at {settings['rate_hz']} Hz; one token of this network "
-            f"takes {settings['shortest_samples']}"
-        )
-    if np.ptp(waveform) == 0:
-        raise ValueError("the sound is silent: all its samples are equal")
-    return torch.from_numpy(sound).float()
+preprocess = sounds.whole
 
 
 def _used(key, value):
