@@ -122,6 +122,12 @@ def named_models(names, known):
     return [named_model(name, known) for name in names] or bundled
 
 
+def placed(name):
+    """A model's name; if it is a path to a Python file, the full path, whatever folder a worker is in."""
+    stem, control = plugins.split_control(name) if ".py" in name else (name, "")
+    return str(plugins.path("model", stem)) + (f".{control}" if control else "") if ".py" in name else name
+
+
 def named_model(name, known):
     """The name of a model or control that there is; an error that says which controls a model has."""
     stem, _, control = name.rpartition(".")
@@ -178,7 +184,8 @@ def check_parts(chosen, selected):
 
 def plan(needs, selected, chosen):
     """What each job depends on besides its inputs, and why it is stale ([] if it is fresh)."""
-    scanned, depends, stale = sources.scan(), {}, {}
+    own = {plugins.path(*pair) for job in needs for pair in job.swept if pair[0] == "model"}
+    scanned, depends, stale = sources.scan(f for f in own if ROOT not in f.parents), {}, {}
     with ThreadPoolExecutor() as pool:
         outputs = pool.map(
             lambda job: provenance.digests(job.folder, record(job.folder).get("outputs", ())), needs
@@ -387,7 +394,9 @@ def work(args):
     if args.list:
         print(listing())
         return 0
-    known = {kind: plugins.catalogue(kind) for kind in plugins.FOLDERS}
+    args.model = [placed(name) for name in args.model or ()]
+    own = {plugins.split_control(name)[0] for name in args.model if ".py" in name}
+    known = {kind: plugins.catalogue(kind, own if kind == "model" else ()) for kind in plugins.FOLDERS}
     jobs = graph(known)
     selected = select(args, known, jobs)
     needs = reading(jobs, selected)

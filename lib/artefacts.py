@@ -39,7 +39,7 @@ def directory(step, model=None, target=None, layer=None):
         `data/<step>/<model>/<target>/<layer>`, or `figures` for the step of that name.
     """
     base = home() / "figures" if step == "figures" else home() / "data" / step
-    return base.joinpath(*(part for part in (model, target, layer) if part))
+    return base.joinpath(*(part for part in (model and plugins.called(model), target, layer) if part))
 
 
 @contextlib.contextmanager
@@ -197,15 +197,21 @@ def finished(step):
         The parameters of each result (`model`, `target`, … as swept, and those that were set by hand) and its
         `folder` (pathlib.Path), in the order of the folders' names.
     """
-    known = {kind: plugins.catalogue(kind) for kind in plugins.FOLDERS}
+    records = {
+        file.parent: record(file.parent).get("parameters") for file in directory(step).rglob("run.json")
+    }
+    records = {folder: parameters for folder, parameters in records.items() if parameters is not None}
+    files = {str(p["model"]) for p in records.values() if ".py" in str(p.get("model"))}
+    files = {plugins.split_control(name)[0] for name in files}
+    more = {"model": [file for file in files if Path(file).is_file()]}
+    known = {kind: plugins.catalogue(kind, more.get(kind, ())) for kind in plugins.FOLDERS}
     found = []
-    for file in sorted(directory(step).rglob("run.json")):
-        parameters = record(file.parent).get("parameters")
-        if parameters is None or any(parameters.get(k, None) not in (None, *known[k]) for k in known):
+    for folder, parameters in sorted(records.items()):
+        if any(parameters.get(kind) not in (None, *known[kind]) for kind in known):
             continue
         modalities = {known[k][parameters[k]].get("MODALITY") for k in known if k in parameters}
         if len(modalities) <= 1:
-            found.append(parameters | {"folder": file.parent})
+            found.append(parameters | {"folder": folder})
     return found
 
 

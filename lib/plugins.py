@@ -10,6 +10,11 @@ FOLDERS = {
     for kind, name in (("model", "models"), ("target", "datasets"))
 }
 CONTROLS = ("permuted", "random")
+# What a person's own model need not say.
+MODEL = {
+    "COLOUR": "#777777", "TIME_AXIS": None, "CONTROLS": CONTROLS, "BUNDLED": True, "LICENCE": "not stated",
+    "CITATION": "not stated", "INPUT": {},
+}  # fmt: skip
 KINDS = ("component", "voxel", "rdm", "results")  # of what a data set holds
 
 
@@ -36,6 +41,7 @@ def path(kind, name):
     ----------
     kind : {"model", "target"}
     name : str
+        A model may also be a path to a Python file, of the form of those in `lib/models`.
 
     Returns
     -------
@@ -47,12 +53,19 @@ def path(kind, name):
         If there is no such plug-in; the message holds the nearest valid names.
     """
     stem, found = split_control(name)[0] if kind == "model" else name, _files(kind)
+    if kind == "model" and stem.endswith(".py"):
+        file = Path(stem).expanduser().resolve()
+        if not file.is_file():
+            raise ValueError(f"there is no file {file}; a model is a name, or a path to a Python file")
+        return file
     require(stem, sorted(found), kind)
     return found[stem]
 
 
 def about(kind, name):
     """Constants of a plug-in; of a member of a family, its own over those that all share.
+
+    What a model leaves out is as in MODEL, and its LABEL is the name of its file.
 
     Parameters
     ----------
@@ -70,9 +83,11 @@ def about(kind, name):
     ValueError
         If there is no such plug-in; the message holds the nearest valid names.
     """
-    known = constants(path(kind, name))
+    file = path(kind, name)
+    known = constants(file)
     stem = split_control(name)[0] if kind == "model" else name
-    return known | known.get("VARIANTS", {}).get(stem, {})
+    shared = {"LABEL": file.stem, **MODEL} if kind == "model" else {}
+    return shared | known | known.get("VARIANTS", {}).get(stem, {})
 
 
 def _files(kind):
@@ -88,7 +103,7 @@ def _files(kind):
 def split_control(name):
     """Split a model's name into plug-in and control: `("crepe_tiny", "permuted")`, or control "" if none."""
     stem, dot, control = name.rpartition(".")
-    if not dot:
+    if not dot or control == "py":
         return name, ""
     require(control, CONTROLS, "control suffix")
     return stem, control
@@ -155,12 +170,20 @@ def _constants(file, *_state):
     return found
 
 
-def catalogue(kind):
+def called(name):
+    """Name of a model for folders: of a path to a Python file, the file's, with the control if there is one."""
+    stem, control = split_control(name)
+    return Path(stem).stem + (f".{control}" if control else "") if stem.endswith(".py") else name
+
+
+def catalogue(kind, more=()):
     """Constants of every value that a swept parameter can take.
 
     Parameters
     ----------
     kind : {"model", "target"}
+    more : iterable of str
+        Further names: models that are paths to Python files.
 
     Returns
     -------
@@ -169,7 +192,7 @@ def catalogue(kind):
         that it offers: `crepe_tiny`, `crepe_tiny.permuted`, …
     """
     found = {}
-    for name in names(kind):
+    for name in (*names(kind), *more):
         known = about(kind, name)
         for control in ("", *known.get("CONTROLS", ())):
             found[f"{name}.{control}" if control else name] = known | {"CONTROL": control}

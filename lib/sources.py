@@ -4,12 +4,18 @@ import ast
 import hashlib
 import json
 import re
+from pathlib import Path
 
 from lib.artefacts import ROOT, digest
 
 
-def scan():
+def scan(more=()):
     """Code of every notebook and every file of lib, comments, docstrings and layout aside.
+
+    Parameters
+    ----------
+    more : iterable of pathlib.Path
+        Further Python files, from elsewhere.
 
     Returns
     -------
@@ -18,7 +24,7 @@ def scan():
         `<module>.<anything>`, count as used by it, byte by byte.
     """
     found = {}
-    for file in [*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "lib").rglob("*.py")]:
+    for file in [*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "lib").rglob("*.py"), *more]:
         beside = [p for p in file.parent.glob(f"{file.stem}.*") if p != file] if file.suffix == ".py" else []
         found |= {_name(p): (digest(p), ()) for p in beside}
         tree = _tree(file)
@@ -135,8 +141,8 @@ def _literal(text, like):
 
 
 def _name(file):
-    """Path relative to the repository."""
-    return file.relative_to(ROOT).as_posix()
+    """Path relative to the repository, or in full if the file lies elsewhere."""
+    return (file.relative_to(ROOT) if ROOT in file.parents else file).as_posix()
 
 
 def _tree(file):
@@ -158,7 +164,7 @@ def _tree(file):
 
 def _imports(tree, file):
     """Files of lib that a syntax tree uses: imports of every form, and models that a data set names."""
-    package = file.relative_to(ROOT).parts[:-1]
+    package = Path(_name(file)).parts[:-1]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:

@@ -10,13 +10,27 @@ import sklearn.datasets
 import torch
 import toy
 
-from lib import activations, models, plugins, validation
+from lib import activations, artefacts, models, plugins, validation
 
 NAMES = models.names()
 BUNDLED = [name for name in NAMES if plugins.about("model", name).get("BUNDLED", True)]
 CONTROLLED = [name for name in BUNDLED if plugins.about("model", name)["CONTROLS"]]
 
 
+OWN = '''
+"""Ten lines."""
+import torch
+
+MODALITY = "vision"
+LAYERS = ("0", "1")
+
+def build():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 5), torch.nn.ReLU()).eval().requires_grad_(False)
+
+def preprocess(stimulus):
+    return torch.from_numpy(stimulus[:64, :64] / 255).permute(2, 0, 1).float()
+'''
 FAMILY = """
 import torch
 
@@ -112,6 +126,26 @@ def test_plugin_constants_are_literals_of_the_right_type(name):
 def test_no_two_models_share_a_label_nor_bundled_ones_a_colour():
     for key, names in (("LABEL", NAMES), ("COLOUR", BUNDLED)):
         assert len({plugins.about("model", name)[key] for name in names}) == len(names)
+
+
+def test_a_model_of_one_s_own_is_ten_lines_in_a_file_anywhere(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(OWN)
+    assert len([line for line in OWN.splitlines() if line]) <= 10
+    mine, shuffled = models.load(str(file)), models.load(f"{file}.permuted")
+    assert (mine.label, shuffled.label, mine.modality) == ("mine", "mine (permuted)", "vision")
+    assert (mine.layers, mine.settings, mine.time_axis) == (("0", "1"), {}, None)
+    validation.validate(mine, _stimuli(mine))
+    weights = [m.module[0].weight for m in (mine, shuffled)]
+    assert not torch.equal(*weights)
+    assert torch.equal(*(w.flatten().sort().values for w in weights))
+    assert artefacts.directory("extract", f"{file}.permuted", "t").parts[-3:] == (
+        "extract",
+        "mine.permuted",
+        "t",
+    )
+    with pytest.raises(ValueError, match=r"there is no file .*no.py"):
+        models.load(str(tmp_path / "no.py"))
 
 
 def test_a_family_is_as_many_models_as_it_has_variants(tmp_path, monkeypatch):

@@ -389,6 +389,18 @@ def test_models_that_need_a_download_run_only_when_named(compendium):
     assert "download" in compendium.run("--list")
 
 
+def test_a_model_may_be_a_file_anywhere(compendium, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text('MODALITY = "audio"\nLAYERS = ("one",)\n')
+    asked = ("extract", "--target", "sine", "--dry-run")
+    stale = lines(compendium.run(*asked, "--model", str(file)), "stale")
+    assert {f"extract/{file}/sine"} == set(stale)
+    controlled = lines(compendium.run(*asked, "--model", f"{file}.random"), "stale")
+    assert {f"extract/{file}.random/sine"} == set(controlled)
+    said = compendium.run(*asked, "--model", str(tmp_path / "other.py"), status=2)
+    assert "there is no file" in said
+
+
 def test_data_that_a_person_gives_are_inputs(compendium):
     given = compendium.home / "data" / "own" / "sine" / "stimuli" / "one.txt"
     given.parent.mkdir(parents=True)

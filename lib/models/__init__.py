@@ -69,7 +69,7 @@ def load(name, *, seed=0):
     ----------
     name : str
         A file of `lib/models` without its ending, or a member of a family (a key of its file's VARIANTS),
-        optionally followed by `.permuted` or `.random`.
+        or a path to a Python file of the same form; optionally followed by `.permuted` or `.random`.
     seed : int
         Of a control; a trained network does not depend on it.
 
@@ -87,7 +87,7 @@ def load(name, *, seed=0):
     """
     file, known = plugins.path("model", name), plugins.about("model", name)
     stem, control = plugins.split_control(name)
-    plugin = importlib.import_module(f"lib.models.{file.stem}")
+    plugin = importlib.import_module(f"lib.models.{file.stem}") if _here(file) else _imported(file)
     if control and control not in known["CONTROLS"]:
         offered = ", ".join(f"{stem}.{c}" for c in known["CONTROLS"]) or "none: it has no learned weights"
         raise ValueError(f"model {stem!r} has no control {control!r}; its controls: {offered}")
@@ -109,6 +109,19 @@ def load(name, *, seed=0):
         control=control,
         settings=settings,
     )
+
+
+def _here(file):
+    """Whether a plug-in is one of this package."""
+    return file.parent == plugins.FOLDERS["model"]
+
+
+def _imported(file):
+    """Module of a Python file that lies elsewhere."""
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def digest(module, preprocess, settings):
