@@ -59,9 +59,9 @@ def record(module, inputs, layers, *, keep=None, stop=False):
         positions, keys or fields: `attention.0`, `block.2.hidden`; those of recurrent modules are also called
         `output`, `hidden` and `cell`. A name that is a module's is never taken for an element's: the first
         element of a module `a` that has a part `0` is `a#1.0`.
-    keep : callable, optional
-        From an output to what is kept of it, called at once, before later modules can change it in place.
-        Default: a copy, attached to its gradient.
+    keep : callable or dict of str to callable, optional
+        From an output to what is kept of it, called at once, before later modules can change it in place; one
+        for all layers, or one for each. Default: a copy, attached to its gradient.
     stop : bool
         Whether to leave out what follows the last layer. A module called again after that goes unnoticed.
 
@@ -77,13 +77,13 @@ def record(module, inputs, layers, *, keep=None, stop=False):
         listed) or fewer times than said, or its output is not one tensor.
     """
     wanted = {name: _resolved(module, name) for name in layers}
-    keep = torch.clone if keep is None else keep
+    keeps = keep if isinstance(keep, Mapping) else dict.fromkeys(wanted, keep or torch.clone)
     found, counts, handles = {}, collections.Counter(), []
     open_ended = any(layer.call in ("last", "mean") for layer in wanted.values())
     try:
         for name, layer in wanted.items():
             store = _mean_hook if layer.call == "mean" else _hook
-            handles.append(layer.part.register_forward_hook(store(found, counts, name, layer, keep)))
+            handles.append(layer.part.register_forward_hook(store(found, counts, name, layer, keeps[name])))
             if stop and not open_ended:
                 handles.append(layer.part.register_forward_hook(_stopper(found, len(wanted))))
         with contextlib.suppress(_Reached):
@@ -92,7 +92,9 @@ def record(module, inputs, layers, *, keep=None, stop=False):
         for handle in handles:
             handle.remove()
     _require_called(wanted, found, counts)
-    return {name: keep(kept.mean()) if isinstance(kept, _Sum) else kept for name, kept in found.items()}
+    return {
+        name: keeps[name](kept.mean()) if isinstance(kept, _Sum) else kept for name, kept in found.items()
+    }
 
 
 def calls(module, inputs):

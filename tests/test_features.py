@@ -210,6 +210,11 @@ class Tokens(nn.Module):
         return x.flatten(2).permute(2, 0, 1)
 
 
+class Windows(nn.Module):
+    def forward(self, x):
+        return x.flatten(0, 1)
+
+
 class Twice(nn.Module):
     """Calls its only part again after its other layer."""
 
@@ -224,7 +229,7 @@ class Twice(nn.Module):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (toy.vision(toy.network(tokens=Tokens()), ("tokens",)), "first axis is not the batch"),
+        (toy.vision(toy.network(windows=Windows()), ("windows",)), "axis 0 holds the batch together with"),
         (toy.vision(models.frozen(Twice()), ("shared",)), "'shared' is called more than once"),
         (toy.vision(layers=("frist",)), "unknown layer 'frist'; did you mean first"),
         (toy.audio(), "stimulus 'p0000': .* is of another modality"),
