@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from tqdm.auto import tqdm
 
-from lib import archives, artefacts, matfiles, plugins
+from lib import archives, artefacts, bh29, matfiles, plugins
 
 NETWORK = r"(?:^|/)(?P<network>[^/]+/[^/]+)/(?P<layer>[^/]+)/"
 FEATURE = re.compile(NETWORK + r"(?P<stimulus>[^/]+)\.mat$")
@@ -120,7 +120,7 @@ def decoding_accuracies(source, network):
     xarray.DataArray (subject, roi, unit)
         Pearson correlation over the 50 test images, in the precision of the file; NaN where it is undefined.
         Units of all layers, one after another; coordinate `layer` (unit). Regions in the order of the visual
-        hierarchy; layers sorted as text.
+        hierarchy, layers in that of the network (`lib.bh29`).
 
     Raises
     ------
@@ -224,6 +224,7 @@ def _accuracies(source, network):
             raise ValueError(f"{source}: accuracy in {member} has shape {value.shape} instead of (1, any)")
         values[members[member].group("subject", "roi", "layer")] = value[0]
     subjects, rois, layers = (sorted(set(names)) for names in zip(*values, strict=True))
+    layers = bh29.ordered(network, layers)
     rois.sort(key=lambda roi: (REGIONS.index(roi) if roi in REGIONS else len(REGIONS), roi))
     wanted = [(s, r, layer) for s in subjects for r in rois for layer in layers]
     gone = ["/".join(key) for key in wanted if key not in values]
