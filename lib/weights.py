@@ -10,7 +10,8 @@ import torch
 from lib import archives, artefacts, download, locked
 
 # `resnet18-f37072fd.pth`: the first digits of the file's SHA-256, as published names carry them; no dates.
-HASHED = re.compile(r"-(?!(?:19|20)\d{6}\.)([0-9a-f]{8,64})\.\w+$")
+DATE = r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\."
+HASHED = re.compile(rf"-(?!{DATE})([0-9a-f]{{8,64}})\.\w+$")
 FIRST = 3  # offenders a message names
 # Numbers that checkpoints hold beside the weights (an accuracy, say); reading them runs nothing.
 _NUMBERS = [
