@@ -5,12 +5,11 @@ import copy
 import hashlib
 
 import torch
-from torch import nn
 
-from lib import plugins
+from lib import orders, plugins, untrained
 
 
-def controlled(module, control, *, seed=0):
+def controlled(module, control, *, seed=0, order=None):
     """Copy of a network whose learned weights are replaced; architecture and buffers' shapes stay.
 
     Parameters
@@ -21,6 +20,8 @@ def controlled(module, control, *, seed=0):
         See `permuted` and `random`.
     seed : int
         Another seed gives another network.
+    order : mapping, optional
+        Of the control "permuted", a permutation that was stored or published.
 
     Returns
     -------
@@ -30,31 +31,46 @@ def controlled(module, control, *, seed=0):
     Raises
     ------
     ValueError
-        If there is no such control, or the network has no parameters to replace.
+        If there is no such control, the network has no parameters to replace, or an order does not fit it.
     """
     plugins.require(control, plugins.CONTROLS, "control")
     if not any(True for _ in module.parameters()):
         raise ValueError(f"a network without parameters has no {control} control; use the network itself")
-    return {"permuted": permuted, "random": random}[control](module, seed=seed)
+    if order is None:
+        return {"permuted": permuted, "random": random}[control](module, seed=seed)
+    plugins.require(control, ("permuted",), "control with a stored order")
+    return permuted(module, order=order)
 
 
-def permuted(module, *, seed=0):
+def permuted(module, *, seed=0, order=None):
     """Copy of a network with the entries of each learned tensor in random order.
 
     Each parameter keeps all its values, so every histogram of weights is that of the trained network and
     only their arrangement is lost. The order of a tensor follows from its name and the seed alone. Buffers
     (running statistics of batch normalisation) are kept: they were measured, not learned, and any
-    arrangement of them is foreign to the permuted weights.
+    arrangement of them is foreign to the permuted weights. The published networks permuted them like
+    parameters; with their `order`, so does this function.
 
     Parameters
     ----------
     module : torch.nn.Module
         Left as it is.
     seed : int
+        Not used with an order.
+    order : mapping of str to int array (n_entries,), optional
+        For each tensor of `module.state_dict()` that is permuted, the old position of each entry, positions
+        counted with the last axis fastest; see `lib.orders`. Tensors of one memory under
+        several names (tied weights) take the order of the last. Buffers may be left out.
 
     Returns
     -------
     torch.nn.Module
+
+    Raises
+    ------
+    ValueError
+        If the order lacks a parameter of several entries, names a tensor that is not there, or is no
+        permutation of as many entries; the first offenders are named.
 
     References
     ----------
@@ -62,22 +78,30 @@ def permuted(module, *, seed=0):
     permuted weights". doi:10.1371/journal.pbio.3002366
     """
     twin = copy.deepcopy(module)
+    trained, tensors = module.state_dict(), twin.state_dict()
+    pairs = _drawn(module, seed) if order is None else orders.checked(order, module).items()
     with torch.no_grad():
-        for name, parameter in twin.named_parameters():
-            order = torch.randperm(parameter.numel(), generator=_generator(name, seed))
-            parameter.copy_(parameter.flatten()[order.to(parameter.device)].view_as(parameter))
+        for name, places in pairs:
+            values = trained[name].flatten()[places.to(trained[name].device)]
+            tensors[name].copy_(values.view_as(tensors[name]))
     return twin
 
 
 def random(module, *, seed=0):
     """Copy of a network as it would be before training.
 
-    Weights of convolutions and linear maps are drawn from a normal distribution with variance 2 / fan-in
-    and their biases are 0, which carries a signal's scale through any depth of rectified layers (torch's
-    default shrinks it threefold per layer, until biases drown it). Other modules that know how to initialise
-    themselves (`reset_parameters`) do so; batch normalisation thereby gets mean 0 and variance 1. A tensor
-    of any remaining module is drawn from a normal distribution with the tensor's own mean and standard
-    deviation.
+    - Weights of convolutions and linear maps are drawn from a normal distribution with variance 2 / fan-in and
+      their biases are 0, which carries a signal's scale through any depth of rectified layers (torch's default
+      shrinks it threefold per layer, until biases drown it). Weights that are stored as direction and length,
+      or otherwise computed from parameters, are drawn as what they are computed to.
+    - Attention (`torch.nn.MultiheadAttention`): maps to queries, keys and values have variance 1 / fan-in, for
+      no rectifier follows them; biases are 0.
+    - Recurrent layers and cells: torch's default, uniform within 1 / √(hidden units), which keeps their states
+      from growing.
+    - Normalisations: gain 1, offset 0, running mean 0 and variance 1.
+    - Embeddings, and parameters of a module that cannot initialise itself (positions, class tokens, gains):
+      normal with the tensor's own mean and standard deviation, so that they keep their scale beside what they
+      are added to. Padding stays 0, and a single number stays as it is.
 
     Parameters
     ----------
@@ -93,24 +117,14 @@ def random(module, *, seed=0):
     ----------
     He, Zhang, Ren & Sun (2015), ICCV, section 2.2, equation 10. doi:10.1109/ICCV.2015.123
     """
-    twin = copy.deepcopy(module)
-    with torch.no_grad(), _forked(seed):
-        for part in twin.modules():
-            _initialise(part)
-    return twin
+    with _forked(seed):
+        return untrained.redrawn(module)
 
 
-def _initialise(part):
-    """Draw the parameters a module holds itself, not those of its children."""
-    if isinstance(part, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)):
-        nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
-        if part.bias is not None:
-            nn.init.zeros_(part.bias)
-    elif callable(getattr(part, "reset_parameters", None)):
-        part.reset_parameters()
-    else:
-        for parameter in part.parameters(recurse=False):
-            parameter.normal_(float(parameter.mean()), float(parameter.std(correction=0)))
+def _drawn(module, seed):
+    """Name and order of each parameter, one at a time: an order takes twice the memory of its tensor."""
+    for name, parameter in module.named_parameters():
+        yield name, torch.randperm(parameter.numel(), generator=_generator(name, seed))
 
 
 def _generator(name, seed):

@@ -8,12 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import pickled_arrays, pickled_tables
+from lib import pickled_arrays, pickled_tables, pickled_tensors
 from lib.pickled_machine import BROKEN, Machine, Stream, Truncated, Unsafe
 
 __all__ = ["TABLES", "Truncated", "Unsafe", "load", "npy"]
 
-TABLES = {"numpy": pickled_arrays.ALLOWED, "pandas": pickled_arrays.ALLOWED | pickled_tables.ALLOWED}
+TABLES = {
+    "numpy": pickled_arrays.ALLOWED,
+    "pandas": pickled_arrays.ALLOWED | pickled_tables.ALLOWED,
+    "torch": pickled_arrays.ALLOWED | pickled_tensors.ALLOWED,
+}
 MAGIC = b"\x93NUMPY"
 VERSIONS = {
     (1, 0): (2, "latin1"),
@@ -30,11 +34,11 @@ def load(source, *, allow="numpy", encoding="latin1"):
     ----------
     source : str, pathlib.Path or binary file object
         Protocol 0 to 5. Of a file object, one pickle is read from its present position.
-    allow : {"numpy", "pandas"}
+    allow : {"numpy", "pandas", "torch"}
         What a pickle may hold beside Python's own data (None, bool, numbers, text, bytes, list, tuple, dict,
         set, frozenset, slice, range, OrderedDict): arrays, types and scalars of NumPy, or also tables, series
         and indices of pandas 1 to 3 (not: times with a zone or frequency, periods, intervals, text kept by
-        Arrow).
+        Arrow), or also tensors of PyTorch, which become arrays.
     encoding : str
         Of text written by Python 2; "bytes" leaves it. Beyond 64 KB it always stays bytes.
 
@@ -65,7 +69,7 @@ def npy(source, *, allow="numpy"):
     ----------
     source : str, pathlib.Path or binary file object
         Format version 1 to 3; of a file object, from its present position.
-    allow : {"numpy", "pandas"}
+    allow : {"numpy", "pandas", "torch"}
         What the elements of an object array may be; see `load`.
 
     Returns
