@@ -45,9 +45,9 @@ def layers(network):
     Returns
     -------
     pandas.DataFrame
-        One row per layer. Columns: `layer`, as published; `module`, the module of the network here whose output
-        it is ("" where there is none); `absolute`, whether the published values are absolute values of that
-        output, as in each network's first layer.
+        One row per layer. Columns: `layer`, as published; `module`, the layer of the network here, as
+        `lib.activations` takes it ("" where there is none); `absolute`, whether the published values are
+        absolute values of that output, as in each network's first layer.
 
     Raises
     ------

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lib import bh29, plugins
+from lib import activations, bh29, plugins
 
 NETWORKS = list(bh29.networks().index)
 HERE = [network for network in NETWORKS if bh29.networks().loc[network, "model"]]
@@ -23,17 +23,13 @@ def published():
     return json.loads((Path(folder) / "hierarchy_settings_summary.json").read_text(encoding="utf-8"))
 
 
-def called(network):
-    """Modules of the network here in the order in which they first put something out."""
+def sketch(network):
+    """The network here without numbers, and an input for it."""
     name = bh29.networks().loc[network, "model"]
     plugin = importlib.import_module(f"lib.models.{plugins.path('model', name).stem}")
-    size, order = plugins.about("model", name)["INPUT"]["size"], []
+    size = plugins.about("model", name)["INPUT"]["size"]
     with torch.device("meta"):
-        module, inputs = plugin.build(name, trained=False), torch.zeros(1, 3, size, size)
-    for key, part in module.named_modules():
-        part.register_forward_hook(lambda *_, key=key: order.append(key))
-    module(inputs)
-    return list(dict.fromkeys(order))
+        return plugin.build(name, trained=False), torch.zeros(1, 3, size, size)
 
 
 def test_there_are_29_networks_with_705_layers():
@@ -73,10 +69,8 @@ def test_all_layers_of_a_network_have_a_module_or_none_has(network):
 
 @pytest.mark.parametrize("network", HERE)
 def test_modules_exist_and_come_in_the_published_order(network):
-    order = called(network)
-    assert [key for key in order if key in set(bh29.layers(network)["module"])] == bh29.layers(network)[
-        "module"
-    ].tolist()
+    modules = bh29.layers(network)["module"].tolist()
+    assert list(activations.record(*sketch(network), modules)) == modules
 
 
 def test_released_features_have_the_same_layers():

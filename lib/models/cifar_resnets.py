@@ -126,10 +126,21 @@ def build(name, *, trained=True):
 
 
 def preprocess(stimulus, settings):
-    """Picture as float32 (3, size, size), about -2 to 2.7, from uint8 (height, width, 3).
+    """Picture as the network takes it: the central square, resized by bilinear interpolation with antialiasing.
 
-    The central square, resized by bilinear interpolation with antialiasing; a picture of that size already is
-    taken as it is.
+    A picture of that size already is taken as it is.
+
+    Parameters
+    ----------
+    stimulus : uint8 array (height, width, 3)
+        RGB.
+    settings : dict
+        INPUT of a variant.
+
+    Returns
+    -------
+    float32 tensor (3, size, size)
+        Scaled to 0 to 1, centred by `mean` and divided by `std`: about -2 to 2.7.
     """
     size, (height, width) = settings["size"], stimulus.shape[:2]
     side = min(height, width)

@@ -2,7 +2,8 @@
 
 Layers are what each area puts out, after rectification and at its last time step (`V2.output`), the pooled
 features of IT and the class scores. Earlier steps have layers of their own, counted from 0: `V2.step0`,
-`V2.step1`, … The last of these equals `output`. Modules before a step's end (`V2.conv1`) serve all steps.
+`V2.step1`, … The last of these equals `output`. Other modules serve all steps of their area and are called once
+in each (`V2.conv1#1`, …).
 
 CORnet-S runs its areas one after the other, V1 once, V2 twice, V4 four times, IT twice. In CORnet-R and -RT
 all areas take five steps together: in RT an area sees what the one before put out a step earlier, in R what
@@ -56,7 +57,17 @@ class Strided(nn.Conv2d):
         super().__init__(channels, channels, 3, padding=1, bias=False)
 
     def forward(self, x, stride):
-        """From (batch, channel, row, column) to the same, smaller by the stride."""
+        """Smaller by the stride.
+
+        Parameters
+        ----------
+        x : tensor (batch, channel, row, column)
+        stride : int
+
+        Returns
+        -------
+        tensor (batch, channel, row, column)
+        """
         return functional.conv2d(x, self.weight, stride=stride, padding=1)
 
 
@@ -121,9 +132,20 @@ class AreaR(nn.Module):
         self.output = nn.Identity()
 
     def forward(self, x, state, step):
-        """State (batch, channel, row, column) after a step.
+        """State after a step.
 
-        From what comes in, None where nothing does yet, and the state before, 0 at first.
+        Parameters
+        ----------
+        x : tensor (batch, channel, row, column) or None
+            What comes in; None where nothing does yet.
+        state : tensor (batch, channel, row, column)
+            After the step before; 0 at first.
+        step : int
+            Counted from 0.
+
+        Returns
+        -------
+        tensor (batch, channel, row, column)
         """
         if x is not None:
             state = state + functional.relu(self.norm_input(self.conv_input(x)))

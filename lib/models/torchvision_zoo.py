@@ -11,9 +11,9 @@ pooling. Blocks of ResNet, ResNeXt and RegNet end with a rectification; those of
 ConvNeXt, ViT and Swin do not. Tokens of ViT are (stimulus, token, channel) with the class token first; Swin
 has (stimulus, row, column, channel), all others (stimulus, channel, row, column).
 
-No rectification works in place, so a convolution's output is what it says, before rectification. Two
-exceptions are functions in torchvision's code, out of reach: `bn` in GoogLeNet and Inception and
-`features.norm5` in DenseNet are rectified in place after they were put out.
+No rectification is a module that works in place, so a convolution's output is what it says, before rectification.
+Functions in torchvision's code still overwrite `bn` in GoogLeNet and Inception, `bn2` or `bn3` at the end of a
+residual block and `features.norm5` in DenseNet, right after these were put out and `lib.activations` copied them.
 """
 
 import re
@@ -446,10 +446,22 @@ def build(name, *, trained=True):
 
 
 def preprocess(stimulus, settings):
-    """Picture as float32 (3, size, size), from uint8 (height, width, 3), as torchvision's own transforms.
+    """Picture as the network takes it, bit for bit as torchvision's own transforms give it.
 
     Resized so that its shorter side is `resize`, cut to the central square of `size`, scaled to 0 to 1,
     centred by `mean` and divided by `std`.
+
+    Parameters
+    ----------
+    stimulus : uint8 array (height, width, 3)
+        RGB.
+    settings : dict
+        INPUT of a variant.
+
+    Returns
+    -------
+    float32 tensor (3, size, size)
+        Without unit, about -2 to 2.7.
     """
     picture = functional.resize(
         Image.fromarray(stimulus), [settings["resize"]], InterpolationMode(settings["interpolation"])
