@@ -1,6 +1,7 @@
 """Published activations in place of a network: stored as if they had been extracted here."""
 
 import dataclasses
+import fnmatch
 import hashlib
 import json
 import math
@@ -10,6 +11,7 @@ from collections.abc import Callable
 import h5netcdf
 import h5py
 import numpy as np
+import psutil
 from tqdm.auto import tqdm
 
 from lib import artefacts
@@ -55,27 +57,29 @@ def store(release, table, path, *, layers=None, target=""):
     path : str or pathlib.Path
         Of the file to write, as `lib.features.extract` writes it: each layer is a float32 variable (stimulus,
         unit_<layer>) in the unit of the release.
-    layers : iterable of str, optional
-        Other layers than those that the release names.
+    layers : str or iterable of str, optional
+        Other layers than those that the release names; a text holds names apart by spaces, or patterns of those
+        that it names.
     target : str
         Name of the data set, for the record.
 
     Raises
     ------
     ValueError
-        If identifiers repeat, the release lacks a stimulus or a layer (the first are named), or a value is
-        not finite (layer and stimuli are named).
+        If identifiers repeat, no layer fits a pattern, the release lacks a stimulus or a layer (the first are
+        named), or a value is not finite (layer and stimuli are named).
     """
-    layers, names = tuple(layers or release.layers), _identifiers(table)
+    layers, names = _chosen(release, layers), _identifiers(table)
     with artefacts.atomic(path) as part, h5netcdf.File(part, "w") as file:
         file.dimensions = {"stimulus": len(names)}
         file.create_variable("stimulus", ("stimulus",), dtype=h5py.string_dtype())[:] = np.array(
             names, object
         )
-        rows = release.read(names, list(layers))
+        rows, units = release.read(names, list(layers)), {}
         for layer, values in tqdm(rows, total=len(layers), desc=f"{release.name} {target}"):
             _write(file, layer, _finite(values, layer, names))
-        file.attrs.update(_record(release, table, layers) | {"target": target})
+            units[layer] = values.shape[1]
+        file.attrs.update(_record(release, table, units) | {"target": target})
 
 
 def estimate(release, table, *, layers=None):
@@ -89,14 +93,49 @@ def estimate(release, table, *, layers=None):
     Returns
     -------
     dict
-        `units`: number of units of each layer; `bytes` on disk; `seconds`, at most: what is read once for
-        all stimuli counts for each.
+        `units`: number of units of each layer; `bytes` on disk, also as `peak_disk`; `seconds`, at most: what is
+        read once for all stimuli counts for each; `extra_memory`: bytes of the largest layer, twice, and
+        `peak_memory` with what the process has taken.
     """
     start = time.perf_counter()
-    first = release.read(_identifiers(table)[:1], list(layers or release.layers))
+    first = release.read(_identifiers(table)[:1], list(_chosen(release, layers)))
     units = {layer: values.shape[1] for layer, values in first}
     seconds = (time.perf_counter() - start) * len(table)
-    return {"units": units, "bytes": 4 * len(table) * sum(units.values()), "seconds": seconds}
+    stored, memory = 4 * len(table) * sum(units.values()), 8 * len(table) * max(units.values())
+    return {
+        "units": units,
+        "bytes": stored,
+        "peak_disk": stored,
+        "seconds": seconds,
+        "extra_memory": memory,
+        "peak_memory": memory + psutil.Process().memory_info().rss,
+    }
+
+
+def repeatability(release, table, path, *, n_stimuli=2):
+    """Largest difference between what was stored and what is read again of the first stimuli.
+
+    Parameters
+    ----------
+    release, table, path
+        As for `store`.
+    n_stimuli : int
+        How many to read again.
+
+    Returns
+    -------
+    dict of str to float
+        For each layer, relative to its largest absolute value among these stimuli; 0 unless the release or the
+        file has changed.
+    """
+    names, found = _identifiers(table)[:n_stimuli], {}
+    with h5py.File(path) as file:
+        place = {str(name): i for i, name in enumerate(file["stimulus"].asstr()[()])}
+        rows = [place[name] for name in names]
+        for layer, again in release.read(names, json.loads(file.attrs["layers"])):
+            stored = file[layer][()][rows].astype(float)
+            found[layer] = float(np.abs(stored - again).max() / (np.abs(stored).max() or 1.0))
+    return found
 
 
 def digest(*parts):
@@ -185,6 +224,19 @@ def _identifiers(table):
     return names
 
 
+def _chosen(release, layers):
+    """Names of layers: those given, those that fit a pattern, or all."""
+    if not layers:
+        return release.layers
+    given = layers.split() if isinstance(layers, str) else list(layers)
+    fitting = [fnmatch.filter(release.layers, name) if set(name) & set("*?[") else [name] for name in given]
+    if empty := [name for name, found in zip(given, fitting, strict=True) if not found]:
+        raise ValueError(
+            f"no layer of {release.name} fits {empty[:FIRST]}; it has {release.layers[:FIRST]}, …"
+        )
+    return tuple(dict.fromkeys(name for found in fitting for name in found))
+
+
 def _write(file, layer, values):
     """One layer, in chunks of some stimuli and about equal shares of the units."""
     n_rows = min(len(values), 16)
@@ -206,13 +258,15 @@ def _finite(values, layer, names):
     return values
 
 
-def _record(release, table, layers):
+def _record(release, table, units):
     """What the file was made from, as its attributes."""
-    parts = [release.digest, None, list(layers), table[["stimulus", "sha256"]].to_numpy().tolist()]
+    layers = list(units)
+    parts = [release.digest, None, layers, table[["stimulus", "sha256"]].to_numpy().tolist()]
     return {
         "model": release.name,
         "model_digest": release.digest,
         "layers": json.dumps(layers),
+        "shapes": json.dumps({layer: [size] for layer, size in units.items()}),
         "time": "as released",
         "digest": digest(parts),
         "versions": json.dumps({"numpy": np.__version__}),

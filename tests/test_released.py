@@ -206,7 +206,38 @@ def test_cost_is_told_from_one_stimulus_and_is_right():
         published("released_cochcnn9_word"), table(naturalsounds.names()[:20]), layers=["relu0", "relu1"]
     )
     assert cost["units"] == {"relu0": 7, "relu1": 3}
-    assert cost["bytes"] == 4 * 20 * 10
+    assert cost["bytes"] == cost["peak_disk"] == 4 * 20 * 10
+    assert cost["peak_memory"] > cost["extra_memory"] == 2 * 4 * 20 * 7
+
+
+def test_reading_again_gives_what_was_stored_unless_that_was_changed(tmp_path):
+    archive({"Kell2018word/natsound_activations.h5": h5({"relu0": rows(7), "relu1": rows(3)})})
+    release, some = published("released_cochcnn9_word"), table(naturalsounds.names()[30:10:-3])
+    released.store(release, some, tmp_path / "x.nc", layers="relu[01]")
+    assert released.repeatability(release, some, tmp_path / "x.nc", n_stimuli=4) == {"relu0": 0, "relu1": 0}
+    with h5py.File(tmp_path / "x.nc", "r+") as file:
+        file["relu1"][1] *= 2
+    found = released.repeatability(release, some, tmp_path / "x.nc")
+    assert found["relu0"] == 0
+    assert found["relu1"] > 0.1
+
+
+def test_layers_are_chosen_by_name_and_by_pattern(tmp_path):
+    values = {
+        layer: rows(2, seed=i)
+        for i, layer in enumerate(plugins.about("model", "released_wav2vec2")["LAYERS"])
+    }
+    archive(pickles("wav2vec", values))
+    release, some = published("released_wav2vec2"), table(naturalsounds.names()[:3])
+    for asked, expected in {
+        "": tuple(release.layers),
+        "Final Encoder_1?": ("Final", "Encoder_10", "Encoder_11", "Encoder_12"),
+        "Encoder_2": ("Encoder_2",),
+    }.items():
+        released.store(release, some, tmp_path / "x.nc", layers=asked)
+        assert features.layers(tmp_path / "x.nc") == expected
+    with pytest.raises(ValueError, match=r"fits .'relu\*'.; it has .'Embedding'"):
+        released.store(release, some, tmp_path / "x.nc", layers="relu*")
 
 
 def test_digest_tells_content_control_and_member_apart():
