@@ -79,7 +79,8 @@ def levelled(stimulus, settings):
     stimulus : (array (n_samples,), int)
         Mono waveform in any unit, and its sampling rate in Hz.
     settings : dict
-        `rate_hz`; `duration_s`; `rms`, the root mean square wanted.
+        `rate_hz`; `duration_s`; `rms`, the root mean square wanted; `limit`, the largest magnitude a sample
+        may have after that, beyond which it is clipped, or None.
 
     Returns
     -------
@@ -95,4 +96,6 @@ def levelled(stimulus, settings):
     sound = at_rate(stimulus, settings["rate_hz"], shortest_s=duration_s, used_s=duration_s)
     sound = sound - sound.mean()
     sound *= settings["rms"] / np.sqrt(np.mean(sound**2))
+    if settings["limit"] is not None:
+        sound = sound.clip(-settings["limit"], settings["limit"])
     return torch.from_numpy(sound.astype(np.float32))

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from lib import sounds, stimuli
 
-FIRST = {"rate_hz": 20_000, "duration_s": 2.0, "rms": 0.1}
+FIRST = {"rate_hz": 20_000, "duration_s": 2.0, "rms": 0.1, "limit": None}
 ALL = {"rate_hz": 16_000, "shortest_s": 0.025}
 
 
@@ -26,6 +26,16 @@ def test_the_first_seconds_are_centred_and_levelled():
     # What follows the two seconds reaches into them only by the last samples of the resampling filter.
     alone = sounds.levelled((waveform[: 2 * rate_hz], rate_hz), FIRST)
     assert functional.cosine_similarity(given, alone, dim=0) > 0.9999
+
+
+def test_what_exceeds_the_limit_is_clipped_after_levelling():
+    waveform, rate_hz = noise(rate_hz=20_000)
+    waveform[[100, 200]] = 50, -50
+    whole = sounds.levelled((waveform, rate_hz), FIRST)
+    clipped = sounds.levelled((waveform, rate_hz), FIRST | {"limit": 1.0})
+    assert whole[100] > 3
+    assert torch.equal(clipped, whole.clamp(-1, 1))
+    assert clipped[[100, 200]].tolist() == [1, -1]
 
 
 def test_the_level_of_the_first_seconds_does_not_depend_on_the_unit():
