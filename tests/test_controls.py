@@ -344,6 +344,9 @@ def test_random_replaces_weights_stored_as_direction_and_length(form):
     twin = controls.random(trained)
     assert not torch.allclose(before, twin(x))
     assert variance_is(twin.weight, 2 / 200)
+    # Lengths are those of the directions that were drawn, to roundings of float32.
+    direction = twin.weight_v if form == "older" else twin.parametrizations.weight.original1
+    assert torch.allclose(twin.weight, direction, atol=1e-6)
     correlation = torch.corrcoef(torch.stack([trained.weight.flatten(), twin.weight.flatten()]))[0, 1]
     assert abs(correlation) < 5 / twin.weight.numel() ** 0.5
     assert not twin.bias.any()
