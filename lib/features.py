@@ -67,8 +67,8 @@ def extract(
     fitted = _fitted(table, reduce)
     with activations.inference(model.module, activations.device(device)) as module:
         run = _ready(model, module, table, device, layers=layers, reduce=reduce, n_stimuli=len(table))
-        cost = _cost(run, len(table), batch_size, reduce)
-        budget.require(cost, path, batch_size=batch_size, spare=partial.size(path))
+        needs = cost(run, len(table), batch_size=batch_size, reduce=reduce)
+        budget.require(needs, path, batch_size=batch_size, spare=partial.size(path))
         record = _record(run, table, reduce) | {"target": target, "batch_size": batch_size}
 
         def lay_out(new):
@@ -105,10 +105,51 @@ def estimate(model, table, *, batch_size=8, device="auto", layers=None, reduce=r
     with activations.inference(model.module, activations.device(device)) as module:
         run = _ready(model, module, table, device, layers=layers, reduce=reduce, n_stimuli=len(table))
         batch, start = table.iloc[:batch_size], time.perf_counter()
-        run.rows(*passes.load(model, batch, shape=run.shape), batch_size=batch_size)
-        seconds = (time.perf_counter() - start) / len(batch) * len(table)
-        cost = _cost(run, len(table), batch_size, reduce)
-    return cost | {"seconds": seconds + cost["peak_disk"] / WRITTEN_PER_S}
+        inputs = passes.load(model, batch, shape=run.shape)
+        seconds = time.perf_counter() - start + run.seconds(*inputs, batch_size=batch_size)
+        seconds *= len(table) / len(batch)
+        needs = cost(run, len(table), batch_size=batch_size, reduce=reduce)
+    return needs | {"seconds": seconds + needs["peak_disk"] / WRITTEN_PER_S}
+
+
+def cost(run, n_stimuli, *, batch_size, reduce=reduction.NONE):
+    """What an extraction needs of disk and memory, from the shapes of one more pass.
+
+    Parameters
+    ----------
+    run : lib.passes.Passes
+    n_stimuli, batch_size : int
+    reduce : lib.reduction.Reduction
+        As it was when `run` was made ready.
+
+    Returns
+    -------
+    dict
+        As `estimate` returns it, without `seconds`.
+    """
+    probe = torch.zeros(1, *run.shape, device=run.on)
+    largest = max((call.n_bytes for call in activations.calls(run.module, probe)), default=0)
+    raw, n_fitted = run.sizes, reduce.n_fitted(n_stimuli)
+    pca = reduce.projection == "pca"
+    units = {name: min(n, n_fitted - 1) if pca else n for name, n in raw.items()}
+    bytes_each = reduction.PRECISIONS[reduce.precision]
+    stored = bytes_each * n_stimuli * sum(units.values())
+    kept = 4 * sum(raw.values())
+    extra = min(batch_size, n_stimuli) * (2 * probe.nbytes + kept + OUTPUTS_AT_ONCE * largest)
+    extra += sum(min(projection.KEPT_BYTES, r.project.n_bytes) for r in run.reducers.values() if r.project)
+    # Products of stimuli with stimuli, their eigenvectors, and a piece of the layer in double precision.
+    extra = max(extra, 8 * n_stimuli * (4 * n_stimuli + 2 * 8192)) if pca else extra
+    return {
+        "units": units,
+        "bytes": stored,
+        "peak_disk": stored + n_stimuli * kept * pca,
+        "extra_memory": extra,
+        "peak_memory": extra + psutil.Process().memory_info().rss,
+        "shapes": {name: reducer.shape for name, reducer in run.reducers.items()},
+        "n_stimuli": n_stimuli,
+        "n_fitted": n_fitted,
+        "bytes_each": bytes_each,
+    }
 
 
 def repeatability(model, table, path, *, n_stimuli=2, device="auto"):
@@ -153,6 +194,29 @@ def layers(path):
     """Names of the layers in a file of features, from input to output."""
     with h5py.File(path) as file:
         return tuple(json.loads(file.attrs["layers"]))
+
+
+def units(path):
+    """Number of units of each layer in a file of features, by name."""
+    with h5py.File(path) as file:
+        return {name: file[name].shape[1] for name in json.loads(file.attrs["layers"])}
+
+
+def rounding(path):
+    """Largest error that storing in half precision has made in each layer, relative to its largest value in a batch.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        Written by `extract`.
+
+    Returns
+    -------
+    dict of str to float
+        0 for layers in full precision.
+    """
+    with h5py.File(path) as file:
+        return dict.fromkeys(units(path), 0.0) | json.loads(file.attrs.get("rounding", "{}"))
 
 
 def identifiers(path):
@@ -227,6 +291,7 @@ def blocks(path, layer, *, ids=None, n_units=8192):
     Yields
     ------
     float32 array (n_stimuli, up to n_units)
+        Whatever precision they are stored in.
 
     Raises
     ------
@@ -239,7 +304,7 @@ def blocks(path, layer, *, ids=None, n_units=8192):
         stored = file[layer]
         step = n_units or stored.shape[1]
         for start in range(0, stored.shape[1], step):
-            piece = stored[:, start : start + step]
+            piece = stored[:, start : start + step].astype(np.float32, copy=False)
             yield piece if rows is None else piece[rows]
 
 
@@ -284,33 +349,6 @@ def _fitted(table, reduce):
     return chosen
 
 
-def _cost(run, n_stimuli, batch_size, reduce):
-    """What an extraction needs of disk and memory."""
-    probe = torch.zeros(1, *run.shape, device=run.on)
-    largest = max((call.n_bytes for call in activations.calls(run.module, probe)), default=0)
-    raw, n_fitted = run.sizes, reduce.n_fitted(n_stimuli)
-    pca = reduce.projection == "pca"
-    units = {name: min(n, n_fitted - 1) if pca else n for name, n in raw.items()}
-    bytes_each = reduction.PRECISIONS[reduce.precision]
-    stored = bytes_each * n_stimuli * sum(units.values())
-    kept = 4 * sum(raw.values())
-    extra = min(batch_size, n_stimuli) * (2 * probe.nbytes + kept + OUTPUTS_AT_ONCE * largest)
-    extra += sum(min(projection.KEPT_BYTES, r.project.n_bytes) for r in run.reducers.values() if r.project)
-    # Products of stimuli with stimuli, their eigenvectors, and a piece of the layer in double precision.
-    extra = max(extra, 8 * n_stimuli * (4 * n_stimuli + 2 * 8192)) if pca else extra
-    return {
-        "units": units,
-        "bytes": stored,
-        "peak_disk": stored + n_stimuli * kept * pca,
-        "extra_memory": extra,
-        "peak_memory": extra + psutil.Process().memory_info().rss,
-        "shapes": {name: reducer.shape for name, reducer in run.reducers.items()},
-        "n_stimuli": n_stimuli,
-        "n_fitted": n_fitted,
-        "bytes_each": bytes_each,
-    }
-
-
 def _fill(part, run, table, batch_size, reduce):
     """Pass all stimuli that are not in a file yet, and put their features there."""
     precision = "float32" if reduce.projection == "pca" else reduce.precision
@@ -347,7 +385,7 @@ def _save_components(raw, path, table, reduce, fitted):
     names, notes = json.loads(raw.attrs["layers"]), {}
     with artefacts.atomic(path) as new, h5netcdf.File(new, "w") as file:
         _lay_out(file, table, {}, 1, reduce.dtype)
-        file.attrs.update(dict(raw.attrs))
+        file.attrs.update({key: value for key, value in raw.attrs.items() if not key.startswith("_")})
         for name in names:
             layer = raw[name]
             pieces = (layer[:, start : start + 8192] for start in range(0, layer.shape[1], 8192))
@@ -373,8 +411,11 @@ def _add_layer(file, name, size, n_rows, dtype):
     n_bytes = np.dtype(dtype).itemsize * n_rows * size
     n_columns = math.ceil(size / max(1, math.ceil(n_bytes / CHUNK_BYTES)))
     file.dimensions[f"unit_{name}"] = size
-    how = {"chunks": (n_rows, n_columns), "dcpl": partial.reserved()} if size else {}
-    file.create_variable(name, ("stimulus", f"unit_{name}"), dtype=dtype, **how)
+    how = {"chunks": (n_rows, n_columns), "dcpl": partial.reserved()}
+    variable = file.create_variable(name, ("stimulus", f"unit_{name}"), dtype=dtype, **how)
+    if np.dtype(dtype) != np.float32:
+        # Read with this, numbers of half precision come back as float32, in which one can compute.
+        variable.attrs["scale_factor"] = np.float32(1)
 
 
 def _record(run, table, reduce):

@@ -1,6 +1,7 @@
 """Forward passes over stimuli: batches are read ahead, and layers made smaller as they come."""
 
 import dataclasses
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -65,6 +66,24 @@ class Passes:
             for name, rows in self._pass(inputs[few]).items():
                 totals[name].index_add_(0, owners[few].to(self.on), rows)
         return {name: total / counts for name, total in totals.items()}
+
+    def seconds(self, inputs, owners, *, batch_size):
+        """How long `rows` takes, once all that is made only once has been made.
+
+        Parameters
+        ----------
+        inputs, owners, batch_size
+            As for `rows`.
+
+        Returns
+        -------
+        float
+        """
+        self.rows(inputs[:1], owners[:1], batch_size=1)
+        start = time.perf_counter()
+        rows = self.rows(inputs, owners, batch_size=batch_size)
+        float(next(iter(rows.values())).sum())  # a GPU has finished only then
+        return time.perf_counter() - start
 
     def _pass(self, inputs):
         """Features of one batch."""

@@ -159,7 +159,7 @@ def principal_components(pieces, *, fitted_on=None, variance=1.0):
     -------
     float64 array (n_stimuli, n_components)
         In the unit of the features, largest variance first; the sign of a component is that of its largest
-        score. No component if no unit varies.
+        score. One component, of zeros, if no unit varies.
 
     Raises
     ------
@@ -180,7 +180,9 @@ def principal_components(pieces, *, fitted_on=None, variance=1.0):
     # Roundings of a sum of products of doubles leave null directions with this much at most.
     real = values > len(values) * np.finfo(float).eps * max(values[0], 0)
     real[len(values) - 1 :] = False  # centring takes one dimension
-    shares = np.cumsum(values[real]) / values[real].sum() if real.any() else np.zeros(0)
+    if not real.any():
+        return np.zeros((len(gram), 1))
+    shares = np.cumsum(values[real]) / values[real].sum()
     n_kept = min(int(np.searchsorted(shares, variance - 1e-12)) + 1, len(shares))
     scores = gram @ (vectors[:, :n_kept] / np.sqrt(values[:n_kept]))
     largest = np.take_along_axis(scores, np.abs(scores).argmax(axis=0, keepdims=True), axis=0)

@@ -1,0 +1,69 @@
+"""What an extraction will cost before anything has been downloaded."""
+
+import numpy as np
+import torch
+
+from lib import activations, features, models, passes, plugins, reduction
+
+# Of stimuli that nobody has seen yet; a network that takes other sizes brings them to its own.
+PICTURE = (256, 256, 3)
+SOUND_S, SOUND_HZ = 2.0, 20_000
+
+
+def plan(name, n_stimuli, *, batch_size=8, device="auto", layers=None, reduce=reduction.NONE):
+    """Cost of extracting a model for so many stimuli, from one dry pass of its architecture.
+
+    Nothing is downloaded or read: the network has random weights, and the stimulus is noise of a usual size, a
+    picture of 256 by 256 or a sound of 2 s.
+
+    Parameters
+    ----------
+    name : str
+        As for `models.load`; a control costs what its model costs.
+    n_stimuli : int
+    batch_size, device, layers, reduce
+        As for `features.extract`.
+
+    Returns
+    -------
+    dict
+        As `features.estimate` returns it: `bytes`, `seconds`, `peak_memory` and more. The time is that of two
+        stimuli in a row, so it is rather too long than too short, and without that for reading stimuli.
+
+    Examples
+    --------
+    >>> cost = plan("efficientnet_lite0", 1200, layers="every-block")
+    >>> f"{cost['bytes'] / 1e9:.1f} GB, {cost['seconds'] / 60:.0f} min"  # doctest: +SKIP
+    '9.2 GB, 2 min'
+    """
+    model = untrained(name)
+    generator = np.random.default_rng(0)
+    if model.modality == "audio":
+        stimulus = generator.uniform(-0.1, 0.1, int(SOUND_S * SOUND_HZ)), SOUND_HZ
+    else:
+        stimulus = generator.integers(0, 256, PICTURE, dtype=np.uint8)
+    on = activations.device(device)
+    with activations.inference(model.module, on) as module:
+        inputs = model.preprocess(stimulus)[None].to(on)
+        run = passes.ready(module, model, inputs, layers=layers, reduce=reduce, n_stimuli=n_stimuli)
+        pair = torch.cat([inputs, inputs])[: min(2, batch_size)]
+        seconds = run.seconds(pair, torch.arange(len(pair)), batch_size=batch_size) / len(pair) * n_stimuli
+        cost = features.cost(run, n_stimuli, batch_size=batch_size, reduce=reduce)
+    return cost | {"seconds": seconds + cost["peak_disk"] / features.WRITTEN_PER_S}
+
+
+def untrained(name):
+    """A model with whatever weights need no download: random ones, unless nothing in it is learned.
+
+    Parameters
+    ----------
+    name : str
+        As for `models.load`; its control is ignored.
+
+    Returns
+    -------
+    lib.models.Model
+    """
+    stem, _ = plugins.split_control(name)
+    offered = plugins.about("model", stem)["CONTROLS"]
+    return models.load(f"{stem}.random" if "random" in offered else stem)
