@@ -1,4 +1,4 @@
-"""What networks of hearing are given: sounds at their rate, refused where nothing could be heard."""
+"""What models of hearing are given: sounds at their rate, refused where nothing could be heard."""
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ def at_rate(stimulus, rate_hz, *, shortest_s, used_s=None):
     sound = stimuli.resample(waveform, from_hz, rate_hz)
     if len(sound) < round(shortest_s * rate_hz):
         raise ValueError(
-            f"the sound lasts {len(sound) / rate_hz:.4g} s; this network needs {shortest_s:g} s at least"
+            f"the sound lasts {len(sound) / rate_hz:.4g} s; this model needs {shortest_s:g} s at least"
         )
     n_used = len(waveform) if used_s is None else round(used_s * from_hz)
     if np.ptp(waveform[:n_used]) == 0:

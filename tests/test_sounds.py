@@ -1,4 +1,4 @@
-"""Sounds reach networks at their rate and level; what cannot be heard is refused in words."""
+"""Sounds reach models at their rate and level; what cannot be heard is refused in words."""
 
 import numpy as np
 import pytest
@@ -55,11 +55,11 @@ def test_a_whole_sound_is_resampled_and_nothing_else():
 @pytest.mark.parametrize(
     ("prepare", "settings", "stimulus", "message"),
     [
-        (sounds.levelled, FIRST, noise(duration_s=1.9), r"lasts 1\.9 s; this network needs 2 s"),
+        (sounds.levelled, FIRST, noise(duration_s=1.9), r"lasts 1\.9 s; this model needs 2 s"),
         (sounds.levelled, FIRST, (np.zeros(0), 44_100), "lasts 0 s"),
         (sounds.levelled, FIRST, (np.full(88_200, 0.3), 44_100), "first 88200 samples are equal"),
         (sounds.levelled, FIRST, (np.r_[np.zeros(88_200), noise()[0]], 44_100), "silent"),
-        (sounds.whole, ALL, noise(duration_s=0.02), r"lasts 0\.02 s; this network needs 0\.025 s"),
+        (sounds.whole, ALL, noise(duration_s=0.02), r"lasts 0\.02 s; this model needs 0\.025 s"),
         (sounds.whole, ALL, (np.zeros(16_000), 16_000), "silent"),
         (sounds.whole, ALL, (np.zeros((16_000, 2)), 16_000), "mono"),
         (sounds.whole, ALL, (np.r_[noise()[0], np.inf], 16_000), "1 samples of the waveform are not finite"),

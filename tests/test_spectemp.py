@@ -225,7 +225,7 @@ def test_preprocessing_gives_two_seconds_at_a_fixed_level(rate_hz, duration_s):
         (np.full(40_000, 0.5), "silent"),
         (np.ones((40_000, 2)), "mono"),
         (np.r_[np.nan, np.ones(39_999)], "1 samples of the waveform are not finite"),
-        (np.sin(np.arange(30_000)), r"lasts 1\.5 s; spectemp needs the first 2 s"),
+        (np.sin(np.arange(30_000)), r"lasts 1\.5 s; this model needs 2 s at least"),
         (np.r_[np.zeros(40_000), 1.0], "silent: its first 40000 samples"),
     ],
 )

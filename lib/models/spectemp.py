@@ -6,10 +6,9 @@ draw the same SpectroTemporal line as figures of trained ones, as published.
 
 from collections import OrderedDict
 
-import numpy as np
 import torch
 
-from lib import stimuli
+from lib import sounds
 from lib.cochleagram import Cochleagram
 from lib.models import frozen
 from lib.modulation import ModulationFilters
@@ -27,7 +26,7 @@ CITATION = (
     "Norman-Haignere & McDermott (2018), PLOS Biology 16, e2005127, doi:10.1371/journal.pbio.2005127; "
     "as set up by Feather et al. (2023), Nature Neuroscience 26, 2017-2034, doi:10.1038/s41593-023-01442-0"
 )
-INPUT = {"rate_hz": 20000, "duration_s": 2.0, "rms": 0.1}
+INPUT = {"rate_hz": 20000, "duration_s": 2.0, "rms": 0.1, "limit": None}
 
 
 def build():
@@ -70,27 +69,4 @@ def preprocess(stimulus):
     ----------
     Feather et al. (2023), Nature Neuroscience 26, 2017-2034, Methods (fMRI: sounds); polyphase resampling.
     """
-    waveform, rate_hz = np.asarray(stimulus[0], dtype=float), stimulus[1]
-    _require_sound(waveform, round(rate_hz * INPUT["duration_s"]))
-    n_samples = round(INPUT["rate_hz"] * INPUT["duration_s"])
-    sound = stimuli.resample(waveform, rate_hz, INPUT["rate_hz"])[:n_samples]
-    if len(sound) < n_samples:
-        raise ValueError(
-            f"the sound lasts {len(waveform) / rate_hz:.4g} s; "
-            f"spectemp needs the first {INPUT['duration_s']:g} s"
-        )
-    sound = sound - sound.mean()
-    sound *= INPUT["rms"] / np.sqrt(np.mean(sound**2))
-    return torch.from_numpy(sound.astype(np.float32))
-
-
-def _require_sound(waveform, n_used):
-    """Raise ValueError unless the waveform is mono, finite and not constant where it is used."""
-    if waveform.ndim != 1 or not len(waveform):
-        raise ValueError(f"the waveform must be mono, (n_samples,), not {waveform.shape}")
-    if not np.isfinite(waveform).all():
-        raise ValueError(f"{np.count_nonzero(~np.isfinite(waveform))} samples of the waveform are not finite")
-    if np.ptp(waveform[:n_used]) == 0:
-        raise ValueError(
-            f"the sound is silent: its first {n_used} samples are equal, so it has no level to scale"
-        )
+    return sounds.levelled(stimulus, INPUT)
