@@ -7,6 +7,7 @@ import tarfile
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from lib import activations, cochnets, controls, models, plugins, sounds, validation, weights
 from lib.models import cochcnn9, cochresnet50
@@ -53,12 +54,24 @@ def _one_thread():
 
 @pytest.fixture(scope="module")
 def cnn():
-    return models.load("cochcnn9_word.random")
+    return lively(models.load("cochcnn9_word.random"))
 
 
 @pytest.fixture(scope="module")
 def resnet():
-    return models.load("cochresnet50_multitask.random")
+    return lively(models.load("cochresnet50_multitask.random"))
+
+
+def lively(model):
+    """A model whose batch normalisation, which is none before training, does something."""
+    torch.manual_seed(0)
+    for part in model.module.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.running_mean.normal_(0, 0.1)
+            part.running_var.uniform_(0.5, 2)
+            part.weight.uniform_(0.5, 1.5)
+            part.bias.normal_(0, 0.1)
+    return model
 
 
 def sound(seed=0, *, rate_hz=44_100, duration_s=2.0):
@@ -158,6 +171,42 @@ def test_padded_convolution_and_pooling_equal_sums_by_hand():
             assert found["mean"][0, 0, i, j].item() == pytest.approx(part.sum().item() / 6)
 
 
+def test_cochcnn9_equals_its_stages_written_as_functions(cnn):
+    """Batch normalisation, convolution, rectifier, pooling, in the published order and with padding by hand."""
+    state = cnn.module.state_dict()
+
+    def normalised(x, i):
+        parts = ("running_mean", "running_var", "weight", "bias")
+        return functional.batch_norm(x, *(state[f"batchnorm{i}.{part}"] for part in parts))
+
+    # Zeros before and after along time, then frequency: TensorFlow's "SAME" for the published sizes.
+    pads = {0: (5, 6, 3, 3), 1: (3, 4, 1, 1), 2: (2, 2, 0, 1), 3: (2, 2, 0, 1), 4: (2, 2, 0, 1)}
+    strides = {0: 3, 1: 2, 2: 1, 3: 1, 4: 1}
+
+    def convolved(x, i):
+        padded = functional.pad(x, pads[i])
+        return functional.conv2d(padded, state[f"conv{i}.weight"], stride=strides[i]).relu()
+
+    x = outputs(cnn, ["input_after_preproc"])["input_after_preproc"]
+    expected = {"relu0": convolved(normalised(x, 0), 0)}
+    x = functional.pad(expected["relu0"], (1, 2, 0, 1), value=-torch.inf)
+    expected["maxpool0"] = functional.max_pool2d(x, (2, 5), 2)
+    expected["relu1"] = convolved(normalised(expected["maxpool0"], 1), 1)
+    x = functional.pad(expected["relu1"], (2, 2, 0, 0), value=-torch.inf)
+    expected["maxpool1"] = functional.max_pool2d(x, (2, 5), 2)
+    x = normalised(expected["maxpool1"], 2)
+    for i in (2, 3, 4):
+        x = expected[f"relu{i}"] = convolved(x, i)
+    x = expected["avgpool"] = functional.avg_pool2d(functional.pad(x, (2, 2, 0, 1)), (2, 5), 2)
+    x = functional.linear(x.flatten(1), state["fullyconnected.weight"], state["fullyconnected.bias"])
+    expected["relufc"] = x.relu()
+    found = outputs(cnn, cnn.layers)
+    for name in cnn.layers:
+        assert expected[name].shape == found[name].shape
+        # float32 sums of up to 23,040 products
+        assert activations.difference(expected[name], found[name]) < 1e-5, name
+
+
 def test_no_rectifier_works_in_place():
     for build in BUILD.values():
         parts = unpacked_meta(build).modules()
@@ -234,7 +283,7 @@ def test_a_released_checkpoint_gives_the_same_network(archive, resnet, top):
     given = resnet.preprocess(sound())[None]
     expected, found = resnet.module(given), loaded.module(given)
     assert all(torch.equal(expected[task], found[task]) for task in expected)
-    assert loaded.digest == resnet.digest
+    assert loaded.digest == models.digest(resnet.module, sounds.levelled, resnet.settings)
 
 
 def small(n_classes):
