@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 from tqdm.auto import tqdm
 
-from lib import artefacts
+from lib import artefacts, reduction
 
 CHUNK_BYTES = 1 << 20
 FIRST = 3  # offenders a message names
@@ -268,6 +268,7 @@ def _record(release, table, units):
         "layers": json.dumps(layers),
         "shapes": json.dumps({layer: [size] for layer, size in units.items()}),
         "time": "as released",
+        "reduction": json.dumps(dataclasses.asdict(reduction.NONE)),
         "digest": digest(parts),
         "versions": json.dumps({"numpy": np.__version__}),
     }
