@@ -10,13 +10,15 @@ import h5py
 import numpy as np
 import pytest
 import soundfile
+import test_videos
 import torch
 import toy
 import xarray as xr
 from PIL import Image
 from torch import nn
 
-from lib import artefacts, features, models, stimuli
+from lib import activations, artefacts, budget, features, models, projection, stimuli, videos
+from lib.reduction import Reduction
 
 TESTS = Path(__file__).parent
 
@@ -278,6 +280,246 @@ def test_layers_changed_in_place_are_stored_as_they_were(tmp_path, path):
     before, after = _whole(path, "a"), _whole(path, "b")
     assert (before < 0).any()
     np.testing.assert_array_equal(np.maximum(before, 0), after)
+
+
+def test_tokens_before_the_batch_are_stored_batch_first(tmp_path, path):
+    table = toy.pictures(tmp_path, 5)
+    module = toy.network(first=nn.Conv2d(3, 4, 3, stride=5), tokens=Tokens())
+    features.extract(toy.vision(module, ("first", "tokens")), table, path, batch_size=2)
+    first = _whole(path, "first").reshape(5, 4, 9)
+    np.testing.assert_array_equal(_whole(path, "tokens").reshape(5, 9, 4), first.transpose(0, 2, 1))
+    for pooling, expected in (("cls", first[:, :, 0]), ("mean", first.mean(2)), ("max", first.max(2))):
+        features.extract(toy.vision(module, ("tokens",)), table, path, reduce=Reduction(pooling))
+        np.testing.assert_allclose(_whole(path, "tokens"), expected, rtol=0, atol=1e-6)
+
+
+def test_layers_are_chosen_by_name_pattern_or_block(tmp_path, path):
+    model, table = toy.vision(), toy.pictures(tmp_path, 3)
+    for layers, expected in (
+        ("second", ("second",)),
+        ("*", ("first", "second")),
+        ("every-block", ("first", "second")),
+    ):
+        features.extract(model, table, path, layers=layers)
+        assert features.layers(path) == expected
+    assert features.units(path) == {"first": 784, "second": 180}
+    # The same block twice, in one file beside the mean over both calls.
+    module, names = models.frozen(Twice()), "shared#1 last shared#2"
+    features.extract(toy.vision(module), table, path, layers=names)
+    assert features.layers(path) == tuple(names.split())
+    with xr.open_dataset(path, engine="h5netcdf") as dataset:
+        np.testing.assert_array_equal(dataset["shared#2"], np.maximum(dataset["last"], 0))
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 40])
+def test_features_of_videos_are_means_over_every_fourth_frame(batch_size, tmp_path, path):
+    pytest.importorskip("av")
+    rng = np.random.default_rng(0)
+    (tmp_path / "data" / "clips").mkdir(parents=True)
+    for name, n_frames in (("a", 9), ("b", 20), ("c", 4), ("d", 13)):
+        pictures = [rng.integers(0, 256, (32, 32, 3), dtype=np.uint8) for _ in range(n_frames)]
+        test_videos.write(tmp_path / "data" / "clips" / f"{name}.mp4", pictures)
+    table = toy.table(tmp_path, [f"clips/{name}.mp4" for name in "abcd"])
+    model = toy.vision()
+    features.extract(model, table, path, batch_size=batch_size)
+    for i, file in enumerate(table["file"]):
+        frames = videos.frames(tmp_path / "data" / file, every=4)
+        assert len(frames) == [2, 5, 1, 3][i]
+        found = activations.record(model.module, torch.stack([*map(toy.pixels, frames)]), model.layers)
+        for layer in model.layers:
+            # Float32 sums in another order.
+            np.testing.assert_allclose(
+                _whole(path, layer)[i], found[layer].mean(0).flatten(), rtol=0, atol=1e-6
+            )
+
+
+def _project(path, name, n_units, n_kept):
+    matrix = projection.SparseProjection(n_units, n_kept, name=name, seed=5)
+    return matrix(torch.from_numpy(_whole(path, name))).numpy()
+
+
+def test_random_projection_on_the_fly_equals_that_of_the_stored_layer(tmp_path, path, monkeypatch):
+    monkeypatch.setattr(projection, "dimension", lambda n_stimuli: 20 * n_stimuli)
+    model, table = toy.vision(), toy.pictures(tmp_path, 9)
+    features.extract(model, table, path)
+    expected = _project(path, "first", 784, 180), _whole(path, "second")
+    reduce, other = Reduction(projection="srp", seed=5), path.with_name("srp.nc")
+    features.extract(model, table, other, reduce=reduce, batch_size=4)
+    assert features.reductions(other) == reduce
+    np.testing.assert_allclose(_whole(other, "first"), expected[0], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(_whole(other, "second"), expected[1], rtol=0, atol=1e-6)
+    assert features.repeatability(model, table, other, n_stimuli=4) == {"first": 0, "second": 0}
+    few = dataclasses.replace(reduce, fitted_on=("p0000", "p0007", "p0008"))
+    features.extract(model, table, other, reduce=few)
+    assert features.units(other) == {"first": 60, "second": 60}
+
+
+@pytest.mark.parametrize("names", [(), ("p0000", "p0003", "p0004", "p0006")])
+def test_principal_components_are_those_of_the_stored_layer(names, tmp_path, path):
+    model, table = toy.vision(), toy.pictures(tmp_path, 7)
+    features.extract(model, table, path)
+    reduce, other = Reduction(projection="pca", fitted_on=names), path.with_name("pca.nc")
+    features.extract(model, table, other, reduce=reduce, batch_size=3)
+    fitted = table["stimulus"].isin(names).to_numpy() if names else None
+    for layer in model.layers:
+        expected = projection.principal_components([_whole(path, layer)], fitted_on=fitted)
+        assert expected.shape == (7, 3 if names else 6)
+        np.testing.assert_allclose(_whole(other, layer), expected, rtol=0, atol=1e-5)
+    assert features.repeatability(model, table, other) == {}
+    assert [file.name for file in sorted(path.parent.iterdir())] == ["features.nc", "pca.nc"]
+    with pytest.raises(ValueError, match=r"1 stimuli have no features, first \['q'\]"):
+        features.extract(model, table, other, reduce=Reduction(projection="pca", fitted_on=("q",)))
+
+
+@pytest.mark.parametrize("how", ["", "pca"])
+def test_half_precision_is_stored_with_its_error_and_read_as_single(how, tmp_path, path):
+    model, table = toy.vision(), toy.pictures(tmp_path, 6)
+    features.extract(model, table, path, reduce=Reduction(projection=how))
+    half = path.with_name("half.nc")
+    features.extract(model, table, half, batch_size=2, reduce=Reduction(projection=how, precision="float16"))
+    with h5py.File(half) as file:
+        assert file["first"].dtype == np.float16
+    assert features.layer(half, "first").dtype == next(features.blocks(half, "first")).dtype == np.float32
+    errors = features.rounding(half)
+    assert features.rounding(path) == {"first": 0, "second": 0}
+    for layer in model.layers:
+        single, rounded = _whole(path, layer), features.layer(half, layer).to_numpy()
+        assert 0 < errors[layer] <= 2**-11
+        assert np.abs(rounded - single).max() <= errors[layer] * np.abs(single).max() + 1e-6
+    if not how:
+        assert features.repeatability(model, table, half) == {"first": 0, "second": 0}
+        with h5py.File(path) as full, h5py.File(half) as file:
+            assert file["first"].id.get_storage_size() * 2 == full["first"].id.get_storage_size()
+
+
+class Loud(nn.Module):
+    def forward(self, x):
+        return 1e6 * x
+
+
+def test_what_half_precision_cannot_hold_is_refused_by_layer(tmp_path, path):
+    model = toy.vision(toy.network(quiet=nn.Identity(), loud=Loud()), ("quiet", "loud"))
+    with pytest.raises(
+        ValueError, match=r"layer 'loud': values up to 1e.06 exceed .* float16.* leave the layer out"
+    ):
+        features.extract(model, toy.pictures(tmp_path, 3), path, reduce=Reduction(precision="float16"))
+    assert not path.exists()
+
+
+def test_digest_follows_the_reduction(tmp_path, path):
+    model, table = toy.vision(), toy.pictures(tmp_path, 4)
+    found = []
+    for reduce in (
+        Reduction(),
+        Reduction("mean"),
+        Reduction(precision="float16"),
+        Reduction(projection="pca"),
+    ):
+        features.extract(model, table, path, reduce=reduce)
+        found.append(artefacts.load(path).attrs["digest"])
+    assert len(set(found)) == 4
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import toy
+from lib import features
+from lib.reduction import Reduction
+folder, last, how = Path(sys.argv[1]), int(sys.argv[2]), eval(sys.argv[3])
+model, table = toy.vision(), __import__("pandas").read_csv(folder / "stimuli.csv")
+write = features.partial.Partial.write
+def writing(part, rows, note):
+    if part.done == last:
+        part.file["first"][last : last + 1] = 7  # half of a batch
+        part.file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(part, rows, note)
+features.partial.Partial.write = writing
+features.extract(model, table, folder / "features.nc", batch_size=2, reduce=Reduction(**how))
+"""
+
+
+@pytest.mark.parametrize("how", [{}, {"projection": "pca"}, {"precision": "float16"}])
+def test_killed_extraction_goes_on_at_the_next_batch_and_ends_the_same(how, tmp_path, monkeypatch):
+    table, path = toy.pictures(tmp_path, 9), tmp_path / "features.nc"
+    artefacts.save_table(table, tmp_path / "stimuli.csv")
+    monkeypatch.setenv("PYTHONPATH", f"{TESTS}:{artefacts.ROOT}")
+    command = [sys.executable, "-c", KILLED, str(tmp_path), "6", repr(how)]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == -9
+    assert not path.exists()
+    artefacts.sweep(tmp_path)
+    passed = []
+    rows = features.passes.Passes.rows
+    monkeypatch.setattr(
+        features.passes.Passes, "rows", lambda *a, **k: passed.append(len(a[1])) or rows(*a, **k)
+    )
+    features.extract(toy.vision(), table, path, batch_size=2, reduce=Reduction(**how))
+    assert passed == [2, 1]
+    whole = tmp_path / "whole.nc"
+    features.extract(toy.vision(), table, whole, batch_size=2, reduce=Reduction(**how))
+    with xr.open_dataset(path, engine="h5netcdf") as a, xr.open_dataset(whole, engine="h5netcdf") as b:
+        xr.testing.assert_identical(a.load(), b.load())
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("other", ["weights", "stimuli", "layers", "batch", "reduction", "code", "settings"])
+def test_what_was_begun_from_anything_else_is_done_anew(other, tmp_path, path, monkeypatch):
+    table, how = toy.pictures(tmp_path, 8), {"batch_size": 2}
+    model, rows, passed = toy.vision(), features.passes.Passes.rows, []
+
+    def interrupted(*given, **options):
+        passed.append(1)
+        if len(passed) == 4:
+            raise KeyboardInterrupt
+        return rows(*given, **options)
+
+    monkeypatch.setattr(features.passes.Passes, "rows", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        features.extract(model, table, path, **how)
+    if other == "weights":
+        model = dataclasses.replace(model, digest="0" * 64)
+    elif other == "stimuli":
+        table = table.assign(stimulus=table["stimulus"].str.upper())
+    elif other == "code":
+        monkeypatch.setattr(features, "_code", lambda: "another")
+    elif other != "settings":
+        how |= {
+            "layers": {"layers": "second"},
+            "batch": {"batch_size": 4},
+            "reduction": {"reduce": Reduction("max")},
+        }[other]
+    if other == "settings":
+        monkeypatch.setattr(features, "_record", lambda *a, record=features._record: record(*a) | {"x": 1})
+    features.extract(model, table, path, **how)
+    assert len(passed) == 4 + (2 if other == "batch" else 4)
+
+
+def test_too_large_for_the_disk_or_the_memory_is_refused_with_alternatives(tmp_path, path, monkeypatch):
+    model, table = toy.vision(), toy.pictures(tmp_path, 6)
+    cost = features.estimate(model, table)
+    with monkeypatch.context() as patch:
+        patch.setattr(budget, "free_disk", lambda _: cost["bytes"])
+        with pytest.raises(
+            ValueError, match=r'be written, but only .* pooling="mean": 216 B;.* precision="float16"'
+        ):
+            features.extract(model, table, path)
+        features.extract(model, table, path, reduce=Reduction(precision="float16"))
+    with monkeypatch.context() as patch:
+        patch.setattr(budget, "free_memory", lambda: cost["extra_memory"] / 2)
+        with pytest.raises(ValueError, match=r"batches of 8 take .* Alternatives: batch_size=[23],"):
+            features.extract(model, table, path)
+
+
+def test_estimate_foretells_units_and_bytes_of_each_reduction(tmp_path, path):
+    model, table = toy.vision(), toy.pictures(tmp_path, 12)
+    for how in ({"pooling": "mean"}, {"projection": "pca"}, {"precision": "float16"}, {"projection": "srp"}):
+        cost = features.estimate(model, table, reduce=Reduction(**how))
+        features.extract(model, table, path, reduce=Reduction(**how))
+        assert cost["units"] == features.units(path)
+        stored = sum(features.layer(path, name).size for name in model.layers)
+        assert cost["bytes"] == stored * (2 if "precision" in how else 4)
+        assert cost["peak_disk"] == cost["bytes"] + (4 * 12 * 964 if how == {"projection": "pca"} else 0)
 
 
 EXTRACTION = """
