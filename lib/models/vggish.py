@@ -63,7 +63,7 @@ def mel_filters():
     Returns
     -------
     tensor (257, 64)
-        float64 weights, 0 to 1; the bins lie 31.25 Hz apart, and the constant takes no part.
+        float64 weights, 0 to 1; the bins lie 31.25 Hz apart.
 
     References
     ----------
@@ -73,9 +73,7 @@ def mel_filters():
     edges = np.linspace(*(1127 * np.log1p(np.array([_LOW_HZ, _HIGH_HZ]) / 700)), _BANDS + 2)
     rising = (mel[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - mel[:, None]) / (edges[2:] - edges[1:-1])
-    filters = np.maximum(0, np.minimum(rising, falling))
-    filters[0] = 0
-    return torch.from_numpy(filters)
+    return torch.from_numpy(np.maximum(0, np.minimum(rising, falling)))
 
 
 class LogMel(nn.Module):
