@@ -56,7 +56,9 @@ def fits(known, swept, kinds=plugins.KINDS):
     """Whether model and target are of one modality, and the target is of a kind that is taken."""
     modalities = {known[name][value]["MODALITY"] for name, value in swept if name in known}
     taken = all(known[name][value]["KIND"] in kinds for name, value in swept if name == "target")
-    return taken and len(modalities) <= 1
+    # Released activations are of certain stimuli.
+    only = known["model"][dict(swept)["model"]].get("TARGETS") if "model" in dict(swept) else None
+    return taken and len(modalities) <= 1 and (not only or dict(swept).get("target", only[0]) in only)
 
 
 def combinations(known, names, kinds, chosen=()):

@@ -35,8 +35,8 @@ def targets():
     pandas.DataFrame
         Columns target, modality, kind, stimuli, voxels, subjects, rois (as the paper counts them; "?" where
         it does not say, "-" where there are none), download_mb (10⁶ bytes, parts aside; "?" if some sizes are
-        not published, "by form" if a person has to ask for the data), parts (names of what is fetched only when asked for), here (whether the download step
-        has finished), licence.
+        not published, "by form" if a person has to ask for the data), parts (names of what is fetched only
+        when asked for), here (whether the download step has finished), licence.
     """
     columns = ["target", "modality", "kind", *COUNTED, "download_mb", "parts", "here", "licence"]
     return pd.DataFrame([_target(name) for name in plugins.names("target")], columns=columns)

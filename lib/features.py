@@ -15,7 +15,7 @@ import torch
 import xarray as xr
 from tqdm.auto import tqdm
 
-from lib import activations, artefacts, budget, partial, passes, plugins, projection, reduction
+from lib import activations, artefacts, budget, partial, passes, plugins, projection, reduction, released
 
 # A chunk of a stored layer holds the stimuli of one batch, and units up to this many bytes.
 CHUNK_BYTES = 1 << 20
@@ -63,6 +63,9 @@ def extract(
         If another process is writing the same file.
     """
     path = Path(path)
+    if model.released:
+        _require_whole(reduce)
+        return released.store(model.released, table, path, layers=layers, target=target)
     _require_identifiers(table)
     fitted = _fitted(table, reduce)
     with activations.inference(model.module, activations.device(device)) as module:
@@ -102,6 +105,8 @@ def estimate(model, table, *, batch_size=8, device="auto", layers=None, reduce=r
         those that this process takes with its model loaded, `peak_memory`: both together; and what
         `budget.require` goes by: `shapes` of the layers (batch first), `n_stimuli`, `n_fitted`, `bytes_each`.
     """
+    if model.released:
+        return released.estimate(model.released, table, layers=layers)
     with activations.inference(model.module, activations.device(device)) as module:
         run = _ready(model, module, table, device, layers=layers, reduce=reduce, n_stimuli=len(table))
         batch, start = table.iloc[:batch_size], time.perf_counter()
@@ -171,6 +176,8 @@ def repeatability(model, table, path, *, n_stimuli=2, device="auto"):
         same stimuli as before, else some roundings of the stored precision. Empty for principal components,
         which the first stimuli alone do not define.
     """
+    if model.released:
+        return released.repeatability(model.released, table, path, n_stimuli=n_stimuli)
     reduce, few = reductions(path), table.iloc[:n_stimuli]
     if reduce.projection == "pca":
         return {}
@@ -439,6 +446,14 @@ def _code():
     """Digest of the library's code: what an older one began is not gone on with."""
     files = sorted((artefacts.ROOT / "lib").rglob("*.py"))
     return hashlib.sha256("".join(map(artefacts.digest, files)).encode()).hexdigest()
+
+
+def _require_whole(reduce):
+    """Released activations are stored as they are."""
+    if reduce != reduction.NONE:
+        raise ValueError(
+            "released activations are stored as they are; leave pooling, projection and precision out"
+        )
 
 
 def _require_identifiers(table):

@@ -158,8 +158,11 @@ class Compendium:
         assert old in text, f"{old!r} is not in {file}"
         path.write_text(text.replace(old, new), encoding="utf-8")
 
-    def model(self, name, *, modality="audio", weight="1.0", controls="()", bundled=True):
-        text = MODEL.format(name=name, modality=modality, weight=weight, controls=controls, bundled=bundled)
+    def model(self, name, *, modality="audio", weight="1.0", controls="()", bundled=True, more=""):
+        text = (
+            MODEL.format(name=name, modality=modality, weight=weight, controls=controls, bundled=bundled)
+            + more
+        )
         (self.root / "lib" / "models" / f"{name}.py").write_text(text, encoding="utf-8")
 
     def target(self, name, *, modality="audio", planted=True, offset="0.5", kind="voxel"):

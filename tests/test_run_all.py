@@ -389,6 +389,14 @@ def test_models_that_need_a_download_run_only_when_named(compendium):
     assert "download" in compendium.run("--list")
 
 
+def test_released_activations_meet_only_their_targets(compendium):
+    compendium.model("published", more='RELEASED = True\nTARGETS = ("noise",)\n')
+    stale = set(lines(compendium.run("--dry-run", "--model", "published"), "stale"))
+    assert {"extract/published/noise", "encode/published/noise"} <= stale
+    assert "extract/published/sine" not in stale
+    assert "no target" in compendium.run("--dry-run", "--model", "published", "--target", "sine", status=2)
+
+
 def test_a_model_may_be_a_file_anywhere(compendium, tmp_path):
     file = tmp_path / "mine.py"
     file.write_text('MODALITY = "audio"\nLAYERS = ("one",)\n')

@@ -42,6 +42,8 @@ class Model:
         "permuted", "random", or "" for the trained network.
     settings : dict
         The plug-in's `INPUT`: what preprocessing makes (rate, size, …).
+    released : lib.released.Release or None
+        Activations that others have published; then there are neither `module` nor `preprocess`.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Model:
     digest: str
     control: str = ""
     settings: dict = dataclasses.field(default_factory=dict)
+    released: object = None
 
 
 def names():
@@ -92,6 +95,8 @@ def load(name, *, seed=0):
         offered = ", ".join(f"{stem}.{c}" for c in known["CONTROLS"]) or "none: it has no learned weights"
         raise ValueError(f"model {stem!r} has no control {control!r}; its controls: {offered}")
     settings = dict(known["INPUT"])
+    if known.get("RELEASED"):
+        return _published(name, known, plugin.release(stem, control=control))
     family = hasattr(plugin, "VARIANTS")
     module = plugin.build(stem, trained=control != "random") if family else plugin.build()
     if control:
@@ -108,6 +113,25 @@ def load(name, *, seed=0):
         digest=digest(module, plugin.preprocess, settings),
         control=control,
         settings=settings,
+    )
+
+
+def _published(name, known, release):
+    """Model of released activations; of a permuted network there is one permutation, whatever the seed."""
+    control = plugins.split_control(name)[1]
+    return Model(
+        name=name,
+        label=known["LABEL"] + (f" ({control})" if control else ""),
+        colour=known["COLOUR"],
+        modality=known["MODALITY"],
+        layers=release.layers,
+        time_axis=None,
+        module=None,
+        preprocess=None,
+        digest=release.digest,
+        control=control,
+        settings=dict(known["INPUT"]),
+        released=release,
     )
 
 
