@@ -29,8 +29,8 @@ def extract(
 ):
     """Store the features of all stimuli: one forward pass per batch, all layers at once.
 
-    Memory holds one batch, and the inputs of the next, whatever the number of stimuli. The file appears only
-    when it is complete. Where a process that did the very same was killed or interrupted, the batches that it
+    Memory holds one batch, the inputs of the next and the features of the last, whatever the number of
+    stimuli. The file appears only when it is complete. Where a process that did the very same was killed or interrupted, the batches that it
     had completed are taken over.
 
     Parameters
@@ -65,7 +65,8 @@ def extract(
     path = Path(path)
     if model.released:
         _require_whole(reduce)
-        return released.store(model.released, table, path, layers=layers, target=target)
+        released.store(model.released, table, path, layers=layers, target=target)
+        return
     _require_identifiers(table)
     fitted = _fitted(table, reduce)
     with activations.inference(model.module, activations.device(device)) as module:
@@ -140,7 +141,8 @@ def cost(run, n_stimuli, *, batch_size, reduce=reduction.NONE):
     bytes_each = reduction.PRECISIONS[reduce.precision]
     stored = bytes_each * n_stimuli * sum(units.values())
     kept = 4 * sum(raw.values())
-    extra = min(batch_size, n_stimuli) * (2 * probe.nbytes + kept + OUTPUTS_AT_ONCE * largest)
+    # Twice: one batch is passed while the inputs of the next are read and the rows of the last are written.
+    extra = min(batch_size, n_stimuli) * (2 * (probe.nbytes + kept) + OUTPUTS_AT_ONCE * largest)
     extra += sum(min(projection.KEPT_BYTES, r.project.n_bytes) for r in run.reducers.values() if r.project)
     # Products of stimuli with stimuli, their eigenvectors, and a piece of the layer in double precision.
     extra = max(extra, 8 * n_stimuli * (4 * n_stimuli + 2 * 8192)) if pca else extra
@@ -361,13 +363,14 @@ def _fill(part, run, table, batch_size, reduce):
     precision = "float32" if reduce.projection == "pca" else reduce.precision
     batches = [table.iloc[start : start + batch_size] for start in range(part.done, len(table), batch_size)]
     loaded = passes.ahead(lambda batch: passes.load(run.model, batch, shape=run.shape), batches)
-    with tqdm(total=len(table), initial=part.done, desc=run.model.name) as bar:
+    bar = tqdm(total=len(table), initial=part.done, desc=run.model.name)
+    with bar, passes.behind(part.write) as write:
         for batch, (inputs, owners) in zip(batches, loaded, strict=True):
             found, errors = {}, {}
             for name, rows in run.rows(inputs, owners, batch_size=batch_size).items():
                 _require_finite(rows, name, batch)
                 found[name], errors[name] = _stored(rows, name, precision)
-            part.write(found, errors if precision != "float32" else {})
+            write(found, errors if precision != "float32" else {})
             bar.update(len(batch))
 
 
