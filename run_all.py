@@ -335,6 +335,13 @@ def cost(todo, needs, jobs):
     return f"; about {max(sum(known) / jobs, max(known)):.0f} s by earlier runs{new}" if known else ""
 
 
+def forecast(job, chosen):
+    """What an extraction will take, by a dry pass of its model."""
+    from lib import forecast as dry  # imports torch, which takes longer than to find what is stale
+
+    return dry.said(dict(job.swept)["model"], dict(job.swept)["target"], chosen)
+
+
 def listing():
     """Tables of models, targets and steps."""
     declared = {step: sources.declared(notebook(step)) for step in STEPS}
@@ -408,6 +415,8 @@ def work(args):
     todo = [job for job in needs if stale[job] and job in selected]
     for job in needs if args.dry_run else ():
         print(line("stale" if job in todo else "left" if stale[job] else "fresh", job, stale[job]))
+        if job in todo and job.step == NAMES["extract"]:
+            print(f"          {forecast(job, chosen[job.step])}", flush=True)
     print(f"{len(todo)} of {len(needs)} jobs to run{cost(todo, needs, args.jobs)}", flush=True)
     if args.dry_run:
         return 0

@@ -1,9 +1,11 @@
 """What an extraction will cost before anything has been downloaded."""
 
+import functools
+
 import numpy as np
 import torch
 
-from lib import activations, features, models, passes, plugins, reduction
+from lib import activations, artefacts, budget, features, models, passes, plugins, reduction
 
 # Of stimuli that nobody has seen yet; a network that takes other sizes brings them to its own.
 PICTURE = (256, 256, 3)
@@ -50,6 +52,46 @@ def plan(name, n_stimuli, *, batch_size=8, device="auto", layers=None, reduce=re
         seconds = run.seconds(pair, torch.arange(len(pair)), batch_size=batch_size) / len(pair) * n_stimuli
         cost = features.cost(run, n_stimuli, batch_size=batch_size, reduce=reduce)
     return cost | {"seconds": seconds + cost["peak_disk"] / features.WRITTEN_PER_S}
+
+
+def said(name, target, settings):
+    """What extracting a model for a target will cost, in words.
+
+    Parameters
+    ----------
+    name, target : str
+        As for `models.load`, `datasets.load`. If the target is not here yet, the number of stimuli is the one that
+        its plug-in states.
+    settings : dict
+        Parameters of the notebook `02_extract` that are not its defaults.
+
+    Returns
+    -------
+    str
+        Gigabytes on disk, memory and minutes; or why nothing is known.
+    """
+    stem, _ = plugins.split_control(name)
+    table = artefacts.directory("download", target=target) / "stimuli.csv"
+    known = plugins.about("target", target).get("COUNTS", {}).get("stimuli")
+    n_stimuli = len(artefacts.load_table(table)) if table.exists() else known
+    if plugins.about("model", stem).get("RELEASED"):
+        return "published activations, stored as they are"
+    if not n_stimuli:
+        return "the number of stimuli is not known before the download"
+    chosen = tuple((k, settings[k]) for k in ("pooling", "projection", "precision") if k in settings)
+    more = tuple((k, settings[k]) for k in ("batch_size", "device", "layers") if settings.get(k))
+    try:
+        cost = _planned(stem, n_stimuli, more, chosen)
+    except ImportError as error:
+        return f"unknown: {error}"
+    disk, memory = budget.size(cost["bytes"]), budget.size(cost["peak_memory"])
+    return f"{disk} on disk, {memory} of memory, {cost['seconds'] / 60:.1f} min"
+
+
+@functools.lru_cache(maxsize=256)
+def _planned(stem, n_stimuli, more, chosen):
+    """As `plan`; the controls of a model cost what it costs."""
+    return plan(stem, n_stimuli, reduce=reduction.Reduction(**dict(chosen)), **dict(more))
 
 
 def untrained(name):

@@ -49,6 +49,12 @@ def fit(x, slope=2.0):
     # why
     return [slope * value for value in x]
 '''
+FORECAST = '''"""Small forecast."""
+
+
+def said(name, target, settings):
+    return f"{name} with {target} and {settings}: 1 GB"
+'''
 NOTEBOOKS = {
     "01_download": """target = "sine"
 n_values = 4
@@ -190,6 +196,7 @@ def build(folder):
     for package in ("models", "datasets"):
         (made.root / "lib" / package / "__init__.py").write_text(PACKAGE, encoding="utf-8")
     (made.root / "lib" / "ridge.py").write_text(RIDGE, encoding="utf-8")
+    (made.root / "lib" / "forecast.py").write_text(FORECAST, encoding="utf-8")
     # A part of jsonschema that papermill can do without, and that alone takes a second to import at each run.
     (made.root / "rfc3987_syntax.py").write_text("raise ImportError\n", encoding="utf-8")
     for name, source in NOTEBOOKS.items():

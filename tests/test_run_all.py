@@ -389,6 +389,13 @@ def test_models_that_need_a_download_run_only_when_named(compendium):
     assert "download" in compendium.run("--list")
 
 
+def test_dry_run_says_what_each_stale_extraction_will_cost(compendium):
+    asked = ("extract", "--target", "sine", "--dry-run")
+    assert "1 GB" not in compendium.run(*asked)
+    said = compendium.run(*asked, "--model", "a", "--set", "scale=3.0")
+    assert "a with sine and {'scale': 3.0}: 1 GB" in said
+
+
 def test_released_activations_meet_only_their_targets(compendium):
     compendium.model("published", more='RELEASED = True\nTARGETS = ("noise",)\n')
     stale = set(lines(compendium.run("--dry-run", "--model", "published"), "stale"))
