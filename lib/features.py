@@ -30,8 +30,8 @@ def extract(
     """Store the features of all stimuli: one forward pass per batch, all layers at once.
 
     Memory holds one batch, the inputs of the next and the features of the last, whatever the number of
-    stimuli. The file appears only when it is complete. Where a process that did the very same was killed or interrupted, the batches that it
-    had completed are taken over.
+    stimuli. The file appears only when it is complete. Where a process that did the very same was killed or
+    interrupted, the batches that it had completed are taken over.
 
     Parameters
     ----------

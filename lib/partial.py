@@ -3,10 +3,10 @@
 import contextlib
 import json
 import os
-import zlib
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from lib import artefacts
 
@@ -190,8 +190,10 @@ def _whole(file, log):
 
 
 def _checksum(values):
-    """Checksum of an array's bytes."""
-    return zlib.crc32(memoryview(values).cast("B"))
+    """Sum of an array's bytes, taken eight at a time, and of the rest: what is missing shows, at little cost."""
+    content = np.frombuffer(memoryview(values).cast("B"), dtype=np.uint8)
+    whole = len(content) // 8 * 8
+    return int(content[:whole].view(np.uint64).sum(dtype=np.uint64)) ^ int(content[whole:].sum())
 
 
 def _discard(*files):

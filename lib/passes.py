@@ -1,5 +1,6 @@
 """Forward passes over stimuli: batches are read ahead, and layers made smaller as they come."""
 
+import contextlib
 import dataclasses
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -203,6 +204,33 @@ def ahead(function, items):
                 present = None  # let go of it before the one after is waited for
         if coming is not None:
             yield coming.result()
+
+
+@contextlib.contextmanager
+def behind(function):
+    """Let a function be run in another thread, one call at a time, while this one goes on.
+
+    Parameters
+    ----------
+    function : callable
+
+    Yields
+    ------
+    callable
+        Takes the same arguments, waits for the call before, and returns at once; what a call raises, the next
+        one or the end of the body raises.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        running = []
+
+        def later(*given):
+            if running:
+                running.pop().result()
+            running.append(thread.submit(function, *given))
+
+        yield later
+        if running:
+            running.pop().result()
 
 
 def _preprocessed(model, row):

@@ -39,6 +39,30 @@ def test_error_of_reading_comes_when_its_turn_comes():
         next(coming)
 
 
+def test_calls_behind_come_in_order_and_all_of_them():
+    made = []
+    with passes.behind(lambda *given: made.append((given, threading.current_thread()))) as later:
+        for i in range(5):
+            later(i, -i)
+    assert [given for given, _ in made] == [(i, -i) for i in range(5)]
+    assert threading.main_thread() not in {thread for _, thread in made}
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_error_behind_is_raised(last):
+    def broken(item):
+        if item == 1:
+            raise OSError("disk is full")
+
+    def calls():
+        with passes.behind(broken) as later:
+            for item in range(2 if last else 5):
+                later(item)
+
+    with pytest.raises(OSError, match="disk is full"):
+        calls()
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 20])
 def test_rows_of_several_inputs_are_their_means(batch_size):
     model = toy.vision()
