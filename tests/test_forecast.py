@@ -1,9 +1,10 @@
 """Costs foretold without weights or stimuli are those of the extraction."""
 
+import pandas as pd
 import pytest
 import toy
 
-from lib import features, forecast, models
+from lib import artefacts, budget, features, forecast, models
 from lib.reduction import Reduction
 
 
@@ -43,3 +44,22 @@ def test_cost_grows_with_the_stimuli_and_nothing_is_fetched(monkeypatch):
 def test_model_without_learned_weights_is_itself():
     assert forecast.untrained("spectemp").name == "spectemp"
     assert forecast.untrained("crepe_tiny.permuted").name == "crepe_tiny.random"
+
+
+def test_what_is_said_is_what_the_plan_says(tmp_path):
+    said = forecast.said("crepe_tiny.permuted", "planted_audio", {})
+    n_stimuli = 165  # stated by the plug-in, since nothing is downloaded
+    bytes_each = 4 * sum(forecast.plan("crepe_tiny", 1)["units"].values())
+    assert said.startswith(f"{budget.size(n_stimuli * bytes_each)} on disk, ")
+    half = forecast.said("crepe_tiny", "planted_audio", {"precision": "float16"})
+    assert half.startswith(f"{budget.size(n_stimuli * bytes_each / 2)} on disk, ")
+    folder = tmp_path / "data" / "download" / "planted_audio"
+    artefacts.save_table(pd.DataFrame({"stimulus": ["a", "b"]}), folder / "stimuli.csv")
+    assert forecast.said("crepe_tiny", "planted_audio", {}).startswith(
+        f"{budget.size(2 * bytes_each)} on disk"
+    )
+
+
+def test_what_cannot_be_foretold_is_said():
+    assert "published" in forecast.said("released_ast", "nh2015", {})
+    assert "not known" in forecast.said("crepe_tiny", "metamer_recognition", {})
