@@ -67,6 +67,7 @@ def combinations(known, names, kinds, chosen=()):
         return [chosen]
     name = names[0]
     values = known[name] if name in known else known["model"][dict(chosen)["model"]][f"{name.upper()}S"]
+    values = values.split() if isinstance(values, str) else values
     runs = [(*chosen, (name, value)) for value in values]
     runs = [run for run in runs if fits(known, run, kinds)]
     return [full for run in runs for full in combinations(known, names[1:], kinds, run)]

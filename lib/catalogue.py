@@ -23,7 +23,9 @@ def models():
         known = plugins.about("model", name)
         controls = " ".join(f".{control}" for control in known["CONTROLS"]) or "-"
         weights = "bundled" if known.get("BUNDLED", True) else "download"
-        rows.append((name, known["MODALITY"], len(known["LAYERS"]), controls, weights, known["LABEL"]))
+        # A pattern is worth as many layers as the network turns out to have.
+        layers = "?" if isinstance(known["LAYERS"], str) else len(known["LAYERS"])
+        rows.append((name, known["MODALITY"], layers, controls, weights, known["LABEL"]))
     return pd.DataFrame(rows, columns=["model", "modality", "layers", "controls", "weights", "label"])
 
 

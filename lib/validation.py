@@ -1,8 +1,11 @@
 """Whether a network keeps the contract that every analysis relies on."""
 
+import dataclasses
+
 import torch
 
 from lib.activations import difference, record
+from lib.naming import expand
 
 # Float32 sums in another order (batch size, device) differ by some tens of roundings of 6e-8; decisions that
 # a network makes between near-equal values can amplify that, hence three orders more.
@@ -27,6 +30,7 @@ def validate(model, stimuli):
     faults = list(_setup_faults(model, stimuli))
     if not faults:
         inputs = torch.stack([model.preprocess(stimulus) for stimulus in stimuli])
+        model = dataclasses.replace(model, layers=expand(model.module, model.layers, inputs[:1]))
         with torch.no_grad():
             faults = [*_pass_faults(model, inputs), *batch_faults(model.module, inputs, model.layers)]
         faults += _gradient_faults(model, inputs)

@@ -10,7 +10,7 @@ import sklearn.datasets
 import torch
 import toy
 
-from lib import activations, artefacts, models, plugins, validation
+from lib import activations, artefacts, models, orders, plugins, validation
 
 NAMES = models.names()
 BUNDLED = [name for name in NAMES if plugins.about("model", name).get("BUNDLED", True)]
@@ -146,6 +146,27 @@ def test_a_model_of_one_s_own_is_ten_lines_in_a_file_anywhere(tmp_path):
     )
     with pytest.raises(ValueError, match=r"there is no file .*no.py"):
         models.load(str(tmp_path / "no.py"))
+
+
+def test_permuted_networks_may_follow_a_published_order(tmp_path):
+    ours, published = (models.load("crepe_tiny.permuted", order=order) for order in ("", "tuckute2023"))
+    trained = models.load("crepe_tiny", order="tuckute2023")
+    assert trained.digest == models.load("crepe_tiny").digest
+    state, drawn = trained.module.state_dict(), orders.drawn(trained.module.state_dict())
+    for name, tensor in published.module.state_dict().items():
+        torch.testing.assert_close(
+            tensor.flatten(), state[name].flatten()[torch.as_tensor(drawn[name])], rtol=0, atol=0
+        )
+    assert ours.digest != published.digest
+    with pytest.raises((ValueError, OSError), match="none"):
+        models.load("crepe_tiny.permuted", order=str(tmp_path / "none.pkl"))
+
+
+def test_layers_of_one_s_own_model_may_be_a_pattern(tmp_path):
+    (tmp_path / "mine.py").write_text(OWN.replace('("0", "1")', '"every-block"'))
+    model = models.load(str(tmp_path / "mine.py"))
+    assert model.layers == ("every-block",)
+    validation.validate(model, _stimuli(model))
 
 
 def test_a_family_is_as_many_models_as_it_has_variants(tmp_path, monkeypatch):

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import torch
 
-from lib import controls, plugins
+from lib import controls, orders, plugins
+
+PUBLISHED = "tuckute2023"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +67,7 @@ def names():
     return plugins.names("model")
 
 
-def load(name, *, seed=0):
+def load(name, *, seed=0, order=""):
     """Model by name.
 
     Parameters
@@ -75,6 +77,9 @@ def load(name, *, seed=0):
         or a path to a Python file of the same form; optionally followed by `.permuted` or `.random`.
     seed : int
         Of a control; a trained network does not depend on it.
+    order : str, optional
+        How `.permuted` permutes: "tuckute2023", the published draw (`orders.drawn`); a path to a file of stored
+        indices (`orders.stored`); or by name and seed of each tensor. Other models do not depend on it.
 
     Returns
     -------
@@ -83,8 +88,8 @@ def load(name, *, seed=0):
     Raises
     ------
     ValueError
-        If there is no such model or control, with the nearest names, or the model does not offer the
-        control.
+        If there is no such model or control, with the nearest names, the model does not offer the control, or
+        an order does not fit the network.
     lib.download.DownloadError
         If weights are wanted and cannot be had; `.random` of a family needs none.
     """
@@ -100,13 +105,13 @@ def load(name, *, seed=0):
     family = hasattr(plugin, "VARIANTS")
     module = plugin.build(stem, trained=control != "random") if family else plugin.build()
     if control:
-        module = controls.controlled(module, control, seed=seed)
+        module = controls.controlled(module, control, seed=seed, order=_order(order, control, module))
     return Model(
         name=name,
         label=known["LABEL"] + (f" ({control})" if control else ""),
         colour=known["COLOUR"],
         modality=known["MODALITY"],
-        layers=tuple(known["LAYERS"]),
+        layers=_layers(known["LAYERS"]),
         time_axis=known["TIME_AXIS"],
         module=module,
         preprocess=functools.partial(plugin.preprocess, settings=settings) if family else plugin.preprocess,
@@ -114,6 +119,18 @@ def load(name, *, seed=0):
         control=control,
         settings=settings,
     )
+
+
+def _layers(listed):
+    """Layers as a tuple: of names, or of what `naming.expand` understands."""
+    return tuple(listed.split()) if isinstance(listed, str) else tuple(listed)
+
+
+def _order(order, control, module):
+    """Order of the entries of each tensor, None where the seed says it."""
+    if not order or control != "permuted":
+        return None
+    return orders.drawn(module.state_dict()) if order == PUBLISHED else orders.stored(order)
 
 
 def _published(name, known, release):
