@@ -9,7 +9,6 @@ pictures are not clipped.
 
 from collections import OrderedDict
 
-import numpy as np
 import torch
 from skimage import color
 from torch import nn
@@ -297,7 +296,7 @@ def preprocess(stimulus, settings):
     """
     half, (height, width) = min(stimulus.shape[:2]) // 2, stimulus.shape[:2]
     rows, columns = (slice(n // 2 - half, n // 2 + half) for n in (height, width))
-    square = torch.from_numpy(np.ascontiguousarray(stimulus[rows, columns])).double() / 255
+    square = torch.from_numpy(stimulus[rows, columns].copy()).double() / 255
     square = functional.interpolate(
         square.permute(2, 0, 1)[None], (settings["size"],) * 2, mode="bilinear", align_corners=False
     )[0].clamp(*settings["clip"])
