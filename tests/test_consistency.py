@@ -26,7 +26,7 @@ CONDA_NAMES = {
     "soundfile": ["pysoundfile"],
     "dask": ["dask-core", "distributed"],
 }
-README_LINES = 120
+README_LINES = 130
 LARGEST_FILE = 1_000_000
 
 

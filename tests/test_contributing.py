@@ -73,6 +73,14 @@ def test_examples_keep_the_contracts(repository):
     assert python(repository, "-c", CHECK).strip() == "('near', 'far')"
 
 
+def test_the_example_of_the_readme_runs_from_anywhere(repository, tmp_path):
+    (code,) = re.findall(r"```python\n(\"\"\"mine.py.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
+    (tmp_path / "mine.py").write_text(code)
+    check = CHECK.replace('("edges", "edges.permuted", "edges.random")', f'("{tmp_path}/mine.py",)')
+    check = check.replace('models.load("edges")', f'models.load("{tmp_path}/mine.py")')
+    assert "'layer4.1'" in python(repository, "-c", check)
+
+
 def test_the_example_of_ten_lines_makes_a_folder_a_target(repository):
     assert python(repository, "-c", OURS).split() == ["yes"] * 4
     code = [
