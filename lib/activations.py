@@ -162,14 +162,16 @@ def device(name="auto"):
 
 
 @contextlib.contextmanager
-def inference(module, on):
-    """The network on a device, without gradients and in full float32 precision (no TF32) while it is in use.
+def inference(module, on, *, tf32=False):
+    """The network on a device, without gradients and in full float32 precision while it is in use.
 
     Parameters
     ----------
     module : torch.nn.Module
         Left where it is.
     on : torch.device
+    tf32 : bool
+        Whether a GPU may round factors to 10 bits, which is faster; the CPU never does.
 
     Yields
     ------
@@ -184,9 +186,9 @@ def inference(module, on):
     if module.training:
         raise ValueError("the network is in training mode, where outputs depend on the batch; call .eval()")
     moved = module if on.type == "cpu" else copy.deepcopy(module).to(on)
-    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False):
+    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=tf32):
         before = torch.backends.cuda.matmul.allow_tf32
-        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = tf32
         try:
             yield moved
         finally:

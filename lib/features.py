@@ -25,7 +25,16 @@ WRITTEN_PER_S = 1e9  # bytes, through the cache of the system
 
 
 def extract(
-    model, table, path, *, batch_size=8, device="auto", layers=None, target="", reduce=reduction.NONE
+    model,
+    table,
+    path,
+    *,
+    batch_size=8,
+    device="auto",
+    layers=None,
+    target="",
+    reduce=reduction.NONE,
+    tf32=False,
 ):
     """Store the features of all stimuli: one forward pass per batch, all layers at once.
 
@@ -52,6 +61,8 @@ def extract(
         Name of the data set, for the record.
     reduce : lib.reduction.Reduction
         What is kept of each layer.
+    tf32 : bool
+        Whether a GPU may round factors to 10 bits.
 
     Raises
     ------
@@ -69,11 +80,11 @@ def extract(
         return
     _require_identifiers(table)
     fitted = _fitted(table, reduce)
-    with activations.inference(model.module, activations.device(device)) as module:
+    with activations.inference(model.module, activations.device(device), tf32=tf32) as module:
         run = _ready(model, module, table, device, layers=layers, reduce=reduce, n_stimuli=len(table))
         needs = cost(run, len(table), batch_size=batch_size, reduce=reduce)
         budget.require(needs, path, batch_size=batch_size, spare=partial.size(path))
-        record = _record(run, table, reduce) | {"target": target, "batch_size": batch_size}
+        record = _record(run, table, reduce) | {"target": target, "batch_size": batch_size, "tf32": int(tf32)}
 
         def lay_out(new):
             with h5netcdf.File(new, "w") as file:
@@ -159,7 +170,7 @@ def cost(run, n_stimuli, *, batch_size, reduce=reduction.NONE):
     }
 
 
-def repeatability(model, table, path, *, n_stimuli=2, device="auto"):
+def repeatability(model, table, path, *, n_stimuli=2, device="auto", tf32=False):
     """Largest difference between stored features and those of a second extraction of the first stimuli.
 
     Parameters
@@ -168,7 +179,7 @@ def repeatability(model, table, path, *, n_stimuli=2, device="auto"):
         As for `extract`.
     n_stimuli : int
         How many to extract again.
-    device
+    device, tf32
         As for `extract`.
 
     Returns
@@ -183,7 +194,7 @@ def repeatability(model, table, path, *, n_stimuli=2, device="auto"):
     reduce, few = reductions(path), table.iloc[:n_stimuli]
     if reduce.projection == "pca":
         return {}
-    with activations.inference(model.module, activations.device(device)) as module:
+    with activations.inference(model.module, activations.device(device), tf32=tf32) as module:
         n_all = len(identifiers(path))
         run = _ready(model, module, few, device, layers=layers(path), reduce=reduce, n_stimuli=n_all)
         rows = run.rows(*passes.load(model, few, shape=run.shape), batch_size=n_stimuli)

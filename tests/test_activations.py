@@ -288,6 +288,10 @@ def test_inference_refuses_training_mode_and_restores_precision():
         assert not torch.backends.cuda.matmul.allow_tf32
         assert not module(torch.rand(1, 3, 16, 16)).requires_grad
     assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == before
+    with activations.inference(module, torch.device("cpu"), tf32=True):
+        assert torch.backends.cudnn.allow_tf32
+        assert torch.backends.cuda.matmul.allow_tf32
+    assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == before
     with (
         pytest.raises(ValueError, match=r"call \.eval\(\)"),
         activations.inference(module.train(), torch.device("cpu")),

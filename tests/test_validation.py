@@ -87,6 +87,7 @@ def _with(part):
 
 def test_sound_models_pass(stimuli):
     validation.validate(toy.vision(), stimuli)
+    validation.validate(toy.vision(layers=("every-block",)), stimuli)
     sounds = [(np.random.default_rng(i).uniform(-1, 1, 800), 16000) for i in range(2)]
     validation.validate(toy.audio(), sounds)
 
