@@ -17,6 +17,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from lib import plugins
 from lib.artefacts import atomic
 
 LIMIT_BYTES = 20_000_000_000
@@ -25,7 +26,6 @@ LIMIT_RATIO, FLOOR_BYTES = 100, 100_000_000
 LIMIT_MEMBERS = 2_000_000
 PIECE = 1 << 20  # bytes
 LIMIT_HEADER = 64 * PIECE
-FIRST = 3  # offenders a message names
 # What the readers of the standard library raise for damaged archives, beside OSError.
 DAMAGE = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile, struct.error),
@@ -197,8 +197,7 @@ def _copy(path, container, member, target):
 
 def _first(items):
     """The first few of a list, in words."""
-    more = f" and {len(items) - FIRST} more" if len(items) > FIRST else ""
-    return (", ".join(repr(i) for i in items[:FIRST]) or "none") + more
+    return plugins.first(map(repr, items)) or "none"
 
 
 def _check_size(path, members, limit_bytes):
@@ -246,8 +245,7 @@ def _listed(path, _changed, _size, limit_ratio):
             members, faults = _tar_members(container)
     faults += _collisions([m.name for m in members])
     if faults:
-        more = f" and {len(faults) - FIRST} more" if len(faults) > FIRST else ""
-        raise Unsafe(f"{path} is refused, nothing of it is read: {'; '.join(faults[:FIRST])}{more}")
+        raise Unsafe(f"{path} is refused, nothing of it is read: {plugins.first(faults, between='; ')}")
     return tuple(members)
 
 

@@ -5,13 +5,12 @@ import pandas as pd
 import xarray as xr
 
 from lib.artefacts import home
-from lib.plugins import KINDS, require
+from lib.plugins import FIRST, KINDS, first, require
 from lib.stimuli import digest
 
 BRAINS = tuple(kind for kind in KINDS if kind != "results")  # kinds that have responses and stimuli
 ATTRIBUTES = ("target", "modality", "kind", "planted", "licence", "citation")
 CHOICES = {"modality": ("audio", "vision"), "kind": BRAINS, "planted": (0, 1)}
-FIRST = 3  # offenders a message names
 COLUMNS = ("stimulus", "file", "sha256")
 HEMISPHERES = ("left", "right")
 RDM = ("repeat", "subject", "roi", "stimulus", "stimulus_2")
@@ -100,9 +99,8 @@ def validate_results(tables):
 def _check(offenders, message):
     """Raise with the first offenders, if there are any."""
     offenders = list(offenders)
-    more = f" and {len(offenders) - FIRST} more" if len(offenders) > FIRST else ""
     if offenders:
-        raise ValueError(f"{message}: {', '.join(str(o) for o in offenders[:FIRST])}{more}")
+        raise ValueError(f"{message}: {first(offenders)}")
 
 
 def _check_attributes(attrs):
@@ -198,8 +196,8 @@ def _check_identifiers(responses, stimuli):
 def _check_cells(values, mask, message):
     """Raise with the coordinates of the first cells where a mask holds."""
     places = np.argwhere(mask)
-    first = places[:FIRST].tolist()
-    named = ("/".join(str(values[d].values[i]) for d, i in zip(values.dims, p, strict=True)) for p in first)
+    few = places[:FIRST].tolist()
+    named = ("/".join(str(values[d].values[i]) for d, i in zip(values.dims, p, strict=True)) for p in few)
     _check([*named, *places[FIRST:]], f"{message} ({'/'.join(map(str, values.dims))})")
 
 

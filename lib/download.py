@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from lib import locked
 from lib.addresses import inside, location, mirror, raw
 from lib.artefacts import digest, home
+from lib.plugins import first
 from lib.transfer import (
     TIMEOUT_S,
     Copy,
@@ -178,10 +179,9 @@ def placed(paths, advice):
     places = {path: [folder / _relative(path) for folder in folders] for path in paths}
     found = {path: next(filter(Path.is_file, there), None) for path, there in places.items()}
     if absent := [path for path, there in found.items() if there is None]:
-        more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
         unset = "" if len(folders) > 1 else " (or below $DATA_MIRROR, which is not set)"
         raise NotThere(
-            f"{len(absent)} of {len(found)} files are not here: {', '.join(absent[:3])}{more}. "
+            f"{len(absent)} of {len(found)} files are not here: {first(absent)}. "
             f"{advice.rstrip('. ')}. Put them below {' or '.join(map(str, folders))}{unset}, and run again."
         )
     _hold(found)

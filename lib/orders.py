@@ -3,9 +3,7 @@
 import numpy as np
 import torch
 
-from lib import unpickle
-
-FIRST = 3  # offenders a message names
+from lib import plugins, unpickle
 
 
 def drawn(state, *, seed=0, skip=()):
@@ -73,7 +71,7 @@ def stored(path, *, rename=None):
         if not isinstance(v, np.ndarray) or v.ndim != 1 or v.dtype.kind not in "iu"
     ]
     if odd:
-        raise ValueError(f"{path}: {_named(odd)} hold something else than a row of whole numbers")
+        raise ValueError(f"{path}: {plugins.first(odd)} hold something else than a row of whole numbers")
     pairs = [
         (rename(name) if rename else name, torch.from_numpy(v.astype(np.int64))) for name, v in found.items()
     ]
@@ -110,24 +108,20 @@ def checked(order, module):
     ]  # fmt: skip
     if unknown or lacking:
         what = (
-            f"lacks parameters {_named(lacking)}"
+            f"lacks parameters {plugins.first(lacking)}"
             if lacking
-            else f"names tensors that are not there: {_named(unknown)}"
+            else f"names tensors that are not there: {plugins.first(unknown)}"
         )
         raise ValueError(f"the order of permutation {what}; it is of another network, or names need renaming")
     found = {name: torch.as_tensor(places).flatten().long() for name, places in order.items()}
     odd = [name for name, places in found.items() if not _is_permutation(places, state[name].numel())]
     if odd:
-        sizes = ", ".join(f"{name} ({len(found[name])} of {state[name].numel()})" for name in odd[:FIRST])
+        sizes = ", ".join(
+            f"{name} ({len(found[name])} of {state[name].numel()})" for name in odd[: plugins.FIRST]
+        )
         raise ValueError(f"the order holds no permutation of all entries for {sizes}")
     return found
 
 
 def _is_permutation(places, size):
     return len(places) == size and torch.equal(places.sort().values, torch.arange(size))
-
-
-def _named(names):
-    """The first of some names, and how many more there are."""
-    more = f" and {len(names) - FIRST} more" if len(names) > FIRST else ""
-    return ", ".join(names[:FIRST]) + more

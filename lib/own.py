@@ -6,6 +6,7 @@ import xarray as xr
 
 from lib import folds, hdf5, plugins, unpickle
 from lib.artefacts import digest, home, load_table
+from lib.plugins import first
 from lib.stimuli import PICTURES, SOUNDS
 
 AXES = ("repeat", "stimulus", "voxel")
@@ -17,7 +18,6 @@ RESERVED = (
     "train",
     "response",
 )  # names in the responses that no column of voxels.csv may take
-FIRST = 3  # offenders a message names
 
 
 def load(folder):
@@ -61,17 +61,11 @@ def load(folder):
     _unique(voxels["voxel"], place / "voxels.csv")
     taken = [c for c in voxels.columns if c != "voxel" and c in RESERVED]
     if taken:
-        raise ValueError(f"{place / 'voxels.csv'} has columns of reserved names; rename {_named(taken)}")
+        raise ValueError(f"{place / 'voxels.csv'} has columns of reserved names; rename {first(taken)}")
     response = _response(place, stimuli["stimulus"].tolist(), voxels["voxel"].tolist())
     _complete(response)
     responses = xr.Dataset({"response": response, "train": _train(place, stimuli)})
     return responses.assign_coords(_per_voxel(voxels)), stimuli
-
-
-def _named(offenders):
-    offenders = [str(o) for o in offenders]
-    more = f" and {len(offenders) - FIRST} more" if len(offenders) > FIRST else ""
-    return ", ".join(offenders[:FIRST]) + more
 
 
 def _table(file, columns):
@@ -84,7 +78,7 @@ def _table(file, columns):
         raise ValueError(f"{file} is not in UTF-8 ({error}); spreadsheets call that CSV UTF-8") from error
     lacking = [c for c in columns if c not in table.columns]
     if lacking:
-        raise ValueError(f"{file} lacks columns {_named(lacking)}; it has {_named(table.columns)}")
+        raise ValueError(f"{file} lacks columns {first(lacking)}; it has {first(table.columns)}")
     return table
 
 
@@ -92,7 +86,7 @@ def _unique(names, where):
     twice = names[names.duplicated()].unique()
     if len(twice) or (names == "").any():
         raise ValueError(
-            f"{where}: identifiers occur more than once or are empty: {_named(twice) or repr('')}"
+            f"{where}: identifiers occur more than once or are empty: {first(twice) or repr('')}"
         )
 
 
@@ -103,14 +97,14 @@ def _stimuli(place, suffixes):
         raise FileNotFoundError(f"{place / 'stimuli'} holds no stimuli; put the files {suffixes} there")
     odd = [p.name for p in files if p.suffix.lower() not in suffixes]
     if odd:
-        raise ValueError(f"{place / 'stimuli'}: files that are none of {suffixes}: {_named(odd)}")
+        raise ValueError(f"{place / 'stimuli'}: files that are none of {suffixes}: {first(odd)}")
     if (place / "stimuli.csv").exists():
         table = _table(place / "stimuli.csv", ("stimulus", "file"))
         files = [place / "stimuli" / file for file in table["file"]]
         inside = [p.is_file() and (place / "stimuli") in p.parents for p in files]
         gone = [s for s, there in zip(table["stimulus"], inside, strict=True) if not there]
         if gone:
-            raise ValueError(f"stimuli of stimuli.csv without a file in {place / 'stimuli'}: {_named(gone)}")
+            raise ValueError(f"stimuli of stimuli.csv without a file in {place / 'stimuli'}: {first(gone)}")
     else:
         table = pd.DataFrame({"stimulus": [p.stem for p in files]})
     _unique(table["stimulus"], f"stimuli of {place}")
@@ -126,7 +120,7 @@ def _one_rate(files):
     if (rates != usual).any():
         odd = (f"{name} ({rate} Hz)" for name, rate in rates[rates != usual].items())
         raise ValueError(
-            f"sounds differ in sampling rate; most have {usual} Hz, but {_named(odd)}: were they all played "
+            f"sounds differ in sampling rate; most have {usual} Hz, but {first(odd)}: were they all played "
             f"as they are? Resample them to one rate"
         )
 
@@ -145,8 +139,8 @@ def _response(place, stimuli, voxels):
         if found != set(wanted):
             raise ValueError(
                 f"{axis} identifiers of responses and {table} in {place} differ; only in the responses: "
-                f"{_named(sorted(found - set(wanted))) or 'none'}; only in {table}: "
-                f"{_named(sorted(set(wanted) - found)) or 'none'}"
+                f"{first(sorted(found - set(wanted))) or 'none'}; only in {table}: "
+                f"{first(sorted(set(wanted) - found)) or 'none'}"
             )
     return response.sel(stimulus=stimuli, voxel=voxels).transpose(*AXES)
 
@@ -155,7 +149,7 @@ def _from_hdf5(path):
     with hdf5.opened(path) as file:
         lacking = [n for n in ("response", "stimulus", "voxel") if n not in file]
         if lacking:
-            raise ValueError(f"{path} lacks {_named(lacking)}; it holds {_named(file)}")
+            raise ValueError(f"{path} lacks {first(lacking)}; it holds {first(file)}")
         values, attrs = file["response"][()], file["response"].attrs
         names = {axis: _identifiers(file[axis]) for axis in AXES[1:]}
         scales = [d[0].name.rpartition("/")[2] if len(d) else d.label for d in file["response"].dims]
@@ -166,7 +160,7 @@ def _from_hdf5(path):
     wrong = [f"{a} {values.shape[dims.index(a)]}, not {len(n)}" for a, n in names.items()
              if values.shape[dims.index(a)] != len(n)]  # fmt: skip
     if wrong:
-        raise ValueError(f"response in {path} is {values.shape} along {dims}: {_named(wrong)}; axes swapped?")
+        raise ValueError(f"response in {path} is {values.shape} along {dims}: {first(wrong)}; axes swapped?")
     coords = names | {"repeat": range(values.shape[dims.index("repeat")])}
     return xr.DataArray(_real(values, path), dims=dims, coords=coords, attrs=kept)
 
@@ -213,10 +207,10 @@ def _complete(response):
     fewer = shown.stimulus[(shown < response.sizes["repeat"]).values].values
     if len(fewer):
         counts = (f"{s} ({shown.sel(stimulus=s).item()} of {response.sizes['repeat']})" for s in fewer)
-        raise ValueError(f"stimuli with fewer repeats than others: {_named(counts)}; {advice}")
+        raise ValueError(f"stimuli with fewer repeats than others: {first(counts)}; {advice}")
     cells = gone.sum(["repeat", "stimulus"])
     counts = (f"{v} ({cells.sel(voxel=v).item()})" for v in response.voxel[(cells > 0).values].values)
-    raise ValueError(f"voxels with responses that are NaN: {_named(counts)}; {advice}")
+    raise ValueError(f"voxels with responses that are NaN: {first(counts)}; {advice}")
 
 
 def _train(place, stimuli):
@@ -231,7 +225,7 @@ def _train(place, stimuli):
     if odd:
         raise ValueError(
             f"{place / 'splits.csv'} must have each stimulus once, and 0 or 1 in each other column; offenders: "
-            f"{_named(odd)}"
+            f"{first(odd)}"
         )
     values = table.loc[names].to_numpy().T.astype(bool)
     return xr.DataArray(values, dims=dims, coords={"split": range(len(values))})
@@ -247,6 +241,6 @@ def _per_voxel(voxels):
     for axis in [a for a in PLACES if a in voxels.columns]:
         odd = voxels["voxel"][pd.to_numeric(voxels[axis], errors="coerce").isna() & voxels[axis].notna()]
         if len(odd):
-            raise ValueError(f"voxels.csv has something else than numbers in column {axis}: {_named(odd)}")
+            raise ValueError(f"voxels.csv has something else than numbers in column {axis}: {first(odd)}")
     places = {a: ("voxel", voxels[a].astype(float), attrs) for a in PLACES if a in voxels.columns}
     return coords | places

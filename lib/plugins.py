@@ -10,6 +10,7 @@ FOLDERS = {
     for kind, name in (("model", "models"), ("target", "datasets"))
 }
 CONTROLS = ("permuted", "random")
+FIRST = 3  # offenders a message names
 # What a person's own model need not say.
 MODEL = {
     "COLOUR": "#777777", "TIME_AXIS": None, "CONTROLS": CONTROLS, "BUNDLED": True, "LICENCE": "not stated",
@@ -135,6 +136,24 @@ def require(name, valid, what):
     near = difflib.get_close_matches(str(name), valid, n=3, cutoff=0.4)
     hint = f"did you mean {', '.join(near)}?" if near else f"there are: {', '.join(valid) or 'none'}"
     raise ValueError(f"unknown {what} {name!r}; {hint}")
+
+
+def first(offenders, *, between=", "):
+    """The first three of some names, and how many more there are, for a message.
+
+    Parameters
+    ----------
+    offenders : iterable
+    between : str
+
+    Returns
+    -------
+    str
+        Empty if there are none.
+    """
+    offenders = [str(offender) for offender in offenders]
+    more = f" and {len(offenders) - FIRST} more" if len(offenders) > FIRST else ""
+    return between.join(offenders[:FIRST]) + more
 
 
 def constants(file):

@@ -7,12 +7,11 @@ from pathlib import PurePosixPath
 import numpy as np
 import torch
 
-from lib import archives, artefacts, download, locked
+from lib import archives, artefacts, download, locked, plugins
 
 # `resnet18-f37072fd.pth`: the first digits of the file's SHA-256, as published names carry them; no dates.
 DATE = r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\."
 HASHED = re.compile(rf"-(?!{DATE})([0-9a-f]{{8,64}})\.\w+$")
-FIRST = 3  # offenders a message names
 # Numbers that checkpoints hold beside the weights (an accuracy, say); reading them runs nothing.
 _NUMBERS = [
     (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
@@ -103,7 +102,7 @@ def into(module, state, *, rename=None):
             if name in wanted and value.shape != wanted[name].shape
         ],
     }
-    said = [f"{what} {_named(offenders)}" for what, offenders in faults.items() if offenders]
+    said = [f"{what} {plugins.first(offenders)}" for what, offenders in faults.items() if offenders]
     if said:
         raise ValueError(f"weights do not fit {type(module).__name__}: the file " + "; it ".join(said))
     if any(value.is_meta for value in wanted.values()):
@@ -129,8 +128,8 @@ def _unpacked(path, member, where):
     names = archives.names(path)
     found = [name for name in names if name == member or name.endswith(f"/{member}")]
     if len(found) != 1:
-        near = found or difflib.get_close_matches(member, names, n=FIRST, cutoff=0) or names
-        raise ValueError(f"{path} has {len(found)} members {member!r}; near are {_named(near)}")
+        near = found or difflib.get_close_matches(member, names, n=plugins.FIRST, cutoff=0) or names
+        raise ValueError(f"{path} has {len(found)} members {member!r}; near are {plugins.first(near)}")
     with archives.stream(path, found[0]) as stream:
         return _read(stream, where)
 
@@ -163,7 +162,7 @@ def _entry(content, key, path):
         [name for name, value in content.items() if not _is_weight(name, value)] if _is_dict(content) else []
     )
     if not _is_dict(content) or odd:
-        what = f"; no tensors are {_named(odd)}" if odd else ""
+        what = f"; no tensors are {plugins.first(odd)}" if odd else ""
         raise ValueError(f"{path}, entry {key!r}, is no table of weights but {_kind(content)}{what}")
     return content
 
@@ -179,7 +178,7 @@ def _is_weight(name, value):
 def _kind(content):
     """What something is, in words."""
     if isinstance(content, dict):
-        return f"entries {_named(content)}" if content else "nothing"
+        return f"entries {plugins.first(content)}" if content else "nothing"
     return type(content).__name__
 
 
@@ -192,10 +191,3 @@ def _renamed(state, rename):
     if len(given) < sum(name is not None for name, _ in pairs):
         raise ValueError("renamed, names of weights occur more than once")
     return given
-
-
-def _named(offenders):
-    """The first of some names, and how many more there are."""
-    offenders = [str(name) for name in offenders]
-    more = f" and {len(offenders) - FIRST} more" if len(offenders) > FIRST else ""
-    return ", ".join(offenders[:FIRST]) + more
