@@ -7,7 +7,8 @@ import warnings
 import numpy as np
 import torch
 
-# Units per piece of a projection matrix (its columns stay in the cache), and bytes of all pieces of one matrix that are kept between batches.
+# Units per piece of a projection matrix, whose columns then stay in the cache, and bytes of all pieces of one
+# matrix that are kept between batches.
 PIECE = 1 << 14
 KEPT_BYTES = 1 << 28
 
