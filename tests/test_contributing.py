@@ -74,7 +74,7 @@ def test_examples_keep_the_contracts(repository):
 
 
 def test_the_example_of_the_readme_runs_from_anywhere(repository, tmp_path):
-    (code,) = re.findall(r"```python\n(\"\"\"mine.py.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
+    (code,) = re.findall(r"```python\n(# mine.py.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
     (tmp_path / "mine.py").write_text(code)
     check = CHECK.replace('("edges", "edges.permuted", "edges.random")', f'("{tmp_path}/mine.py",)')
     check = check.replace('models.load("edges")', f'models.load("{tmp_path}/mine.py")')
