@@ -269,6 +269,7 @@ def _record(release, table, units):
         "shapes": json.dumps({layer: [size] for layer, size in units.items()}),
         "time": "as released",
         "reduction": json.dumps(dataclasses.asdict(reduction.NONE)),
+        "tf32": 0,
         "digest": digest(parts),
         "versions": json.dumps({"numpy": np.__version__}),
     }

@@ -1,6 +1,8 @@
-"""Several test processes at once share the cores."""
+"""Several test processes at once share the cores; nothing is fetched from the web unless asked for."""
 
 import os
+
+import pytest
 
 # Here, because NumPy and torch read these when they are imported. Processes that each take all cores wait for
 # one another in every product of matrices: two of them on two cores are several times slower than on one each.
@@ -8,3 +10,11 @@ WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 if WORKERS > 1:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, str(max(1, (os.cpu_count() or 1) // WORKERS)))
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what needs the web, unless `-m network` asks for it."""
+    if "network" not in config.option.markexpr:
+        for item in items:
+            if "network" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="needs the web; run it with -m network"))

@@ -171,7 +171,8 @@ def test_code_defines_nothing_and_names_no_path(file):
 @each
 def test_cells_are_short_and_loops_one_deep(file):
     for cell in cells(file):
-        assert len(cell.source.splitlines()) <= LINES_PER_CELL, cell.source
+        declares = cell.metadata.get("tags") == ["parameters"]  # a list, not an argument
+        assert declares or len(cell.source.splitlines()) <= LINES_PER_CELL, cell.source
         for loop in (n for n in ast.walk(ast.parse(cell.source)) if isinstance(n, ast.For)):
             assert not [n for n in ast.walk(loop) if isinstance(n, ast.For) and n is not loop], cell.source
 
