@@ -262,7 +262,7 @@ def test_interrupt_ends_kernels(small):
     process = small.start("extract", "--model", "a", "--set", "pause_s=60.0")
     _, pid = begun(small, "a")
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=20)
+    said, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in said
     assert gone(pid)
