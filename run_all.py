@@ -17,10 +17,9 @@ from lib import catalogue, kernels, plugins, provenance, sources
 from lib.artefacts import ROOT, directory, home, record
 from lib.registry import registry
 
-BRAINS = ("component", "voxel", "rdm")
 STEPS = {  # step: (swept parameters, steps whose results it reads, kinds of targets it takes)
     "01_download": (("target",), (), plugins.KINDS),
-    "02_extract": (("model", "target"), ("01_download",), BRAINS),
+    "02_extract": (("model", "target"), ("01_download",), plugins.BRAINS),
     "03_encode": (("model", "target"), ("01_download", "02_extract"), ("component", "voxel")),
     "08_figures": ((), ("01_download", "03_encode"), plugins.KINDS),
 }
@@ -101,7 +100,7 @@ def select(args, known, jobs):
     named = known["target"] if "all" in named else named
     pairs = [(m, t) for m in models for t in named if fits(known, [("model", m), ("target", t)])]
     # Results that were released are of no model here, and go with any.
-    free = {t for t in named if known["target"][t]["KIND"] not in BRAINS}
+    free = {t for t in named if known["target"][t]["KIND"] not in plugins.BRAINS}
     targets = {t for _, t in pairs} | free if args.model else named
     if not targets:
         asked = [
@@ -121,14 +120,16 @@ def named_models(names, known):
     """The models named: all for "all", those that need no download for none."""
     if "all" in names:
         return list(known)
-    bundled = [name for name, constants in known.items() if constants.get("BUNDLED", True)]
+    bundled = [name for name, constants in known.items() if constants["BUNDLED"]]
     return [named_model(name, known) for name in names] or bundled
 
 
 def placed(name):
     """A model's name; if it is a path to a Python file, the full path, whatever folder a worker is in."""
     stem, control = plugins.split_control(name) if ".py" in name else (name, "")
-    return str(plugins.path("model", stem)) + (f".{control}" if control else "") if ".py" in name else name
+    if not stem.endswith(".py"):
+        return name
+    return str(plugins.path("model", stem)) + (f".{control}" if control else "")
 
 
 def named_model(name, known):

@@ -22,7 +22,7 @@ def models():
     for name in plugins.names("model"):
         known = plugins.about("model", name)
         controls = " ".join(f".{control}" for control in known["CONTROLS"]) or "-"
-        weights = "bundled" if known.get("BUNDLED", True) else "download"
+        weights = "bundled" if known["BUNDLED"] else "download"
         # A pattern is worth as many layers as the network turns out to have.
         layers = "?" if isinstance(known["LAYERS"], str) else len(known["LAYERS"])
         rows.append((name, known["MODALITY"], layers, controls, weights, known["LABEL"]))

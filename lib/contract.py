@@ -5,10 +5,9 @@ import pandas as pd
 import xarray as xr
 
 from lib.artefacts import home
-from lib.plugins import FIRST, KINDS, first, require
+from lib.plugins import BRAINS, FIRST, first, require
 from lib.stimuli import digest
 
-BRAINS = tuple(kind for kind in KINDS if kind != "results")  # kinds that have responses and stimuli
 ATTRIBUTES = ("target", "modality", "kind", "planted", "licence", "citation")
 CHOICES = {"modality": ("audio", "vision"), "kind": BRAINS, "planted": (0, 1)}
 COLUMNS = ("stimulus", "file", "sha256")

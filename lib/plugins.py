@@ -16,7 +16,8 @@ MODEL = {
     "COLOUR": "#777777", "TIME_AXIS": None, "CONTROLS": CONTROLS, "BUNDLED": True, "LICENCE": "not stated",
     "CITATION": "not stated", "INPUT": {},
 }  # fmt: skip
-KINDS = ("component", "voxel", "rdm", "results")  # of what a data set holds
+BRAINS = ("component", "voxel", "rdm")  # kinds of data sets that have responses and stimuli
+KINDS = (*BRAINS, "results")
 
 
 def names(kind):

@@ -4,7 +4,7 @@ import importlib
 
 from lib import plugins
 from lib.artefacts import directory
-from lib.contract import BRAINS, validate, validate_results
+from lib.contract import validate, validate_results
 from lib.download import fetch, fetch_all
 from lib.registry import registry
 
@@ -65,7 +65,7 @@ def load(name, parts=()):
         If a file cannot be had; the message says what to put where.
     """
     kind = plugins.about("target", name).get("KIND")
-    if kind not in BRAINS:
+    if kind not in plugins.BRAINS:
         raise ValueError(f"{name} holds {kind}, not responses of a brain; take datasets.contents({name!r})")
     found = contents(name, parts)
     return found["responses"], found["stimuli"]
@@ -96,7 +96,7 @@ def contents(name, parts=()):
     plugin = importlib.import_module(f"lib.datasets.{name}")
     chosen = {"parts": parts} if hasattr(plugin, "PARTS") else {}
     found = plugin.load(directory("download", target=name), **chosen)
-    if plugin.KIND not in BRAINS:
+    if plugin.KIND not in plugins.BRAINS:
         return validate_results(found)
     stated = {field: getattr(plugin, field.upper()) for field in ("modality", "kind", "licence", "citation")}
     responses, stimuli = found

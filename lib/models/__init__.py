@@ -101,24 +101,37 @@ def load(name, *, seed=0, order=""):
         raise ValueError(f"model {stem!r} has no control {control!r}; its controls: {offered}")
     settings = dict(known["INPUT"])
     if known.get("RELEASED"):
-        return _published(name, known, plugin.release(stem, control=control))
-    family = hasattr(plugin, "VARIANTS")
-    module = plugin.build(stem, trained=control != "random") if family else plugin.build()
-    if control:
-        module = controls.controlled(module, control, seed=seed, order=_order(order, control, module))
+        # There was one permutation, whatever the seed; the time was averaged out by the authors.
+        release = plugin.release(stem, control=control)
+        made = {"layers": release.layers, "digest": release.digest, "released": release}
+        made |= {"module": None, "preprocess": None}
+    else:
+        made = _network(plugin, stem, control, settings, seed=seed, order=order)
+        made["layers"] = _layers(known["LAYERS"])
     return Model(
         name=name,
         label=known["LABEL"] + (f" ({control})" if control else ""),
         colour=known["COLOUR"],
         modality=known["MODALITY"],
-        layers=_layers(known["LAYERS"]),
         time_axis=known["TIME_AXIS"],
-        module=module,
-        preprocess=functools.partial(plugin.preprocess, settings=settings) if family else plugin.preprocess,
-        digest=digest(module, plugin.preprocess, settings),
         control=control,
         settings=settings,
+        **made,
     )
+
+
+def _network(plugin, stem, control, settings, *, seed, order):
+    """The network of a plug-in with its preprocessing, and the digest of both."""
+    family = hasattr(plugin, "VARIANTS")
+    module = plugin.build(stem, trained=control != "random") if family else plugin.build()
+    if control:
+        module = controls.controlled(module, control, seed=seed, order=_order(order, control, module))
+    preprocess = functools.partial(plugin.preprocess, settings=settings) if family else plugin.preprocess
+    return {
+        "module": module,
+        "preprocess": preprocess,
+        "digest": digest(module, plugin.preprocess, settings),
+    }
 
 
 def _layers(listed):
@@ -131,25 +144,6 @@ def _order(order, control, module):
     if not order or control != "permuted":
         return None
     return orders.drawn(module.state_dict()) if order == PUBLISHED else orders.stored(order)
-
-
-def _published(name, known, release):
-    """Model of released activations; of a permuted network there is one permutation, whatever the seed."""
-    control = plugins.split_control(name)[1]
-    return Model(
-        name=name,
-        label=known["LABEL"] + (f" ({control})" if control else ""),
-        colour=known["COLOUR"],
-        modality=known["MODALITY"],
-        layers=release.layers,
-        time_axis=None,
-        module=None,
-        preprocess=None,
-        digest=release.digest,
-        control=control,
-        settings=dict(known["INPUT"]),
-        released=release,
-    )
 
 
 def _here(file):
