@@ -158,6 +158,24 @@ def reading(jobs, selected):
     return {job: needs[job] for job in jobs if job in needs}
 
 
+def compared(jobs, selected, chosen):
+    """What each job reads, and which may run, with the extractions of models that others are compared with.
+
+    Parameter `beside` names such a model. A result that is only read is judged by the one it was made with.
+    """
+    found, more = dict(jobs), set()
+    for job in jobs:
+        by_hand = chosen[job.step] if job in selected else record(job.folder).get("parameters", {})
+        if by_hand.get("beside"):
+            swept = ("model", by_hand["beside"]), ("target", dict(job.swept)["target"])
+            other = Job(NAMES["extract"], swept)
+            if job in selected and other not in jobs:
+                raise ValueError(f"{job}: there is no {other} to compare it with; --list shows all models")
+            found[job] = [*jobs[job], *({other} & set(jobs) - set(jobs[job]))]
+            more |= {other} if job in selected and other.step in chosen else set()
+    return found, selected | more
+
+
 def settings(assignments, steps):
     """Parameters set by hand, by step, checked against what the notebooks declare."""
     declared = {step: sources.declared(notebook(step)) for step in steps}
@@ -410,8 +428,9 @@ def work(args):
     known = {kind: plugins.catalogue(kind, own if kind == "model" else ()) for kind in plugins.FOLDERS}
     jobs = graph(known)
     selected = select(args, known, jobs)
-    needs = reading(jobs, selected)
     chosen = settings(args.set, {job.step for job in selected})
+    jobs, selected = compared(jobs, selected, chosen)
+    needs = reading(jobs, selected)
     check_parts(chosen, selected)
     depends, stale = plan(needs, selected, chosen)
     todo = [job for job in needs if stale[job] and job in selected]

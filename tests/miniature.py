@@ -88,6 +88,7 @@ artefacts.save_json([scale * weight * value for value in values], folder / "feat
     "03_encode": """model = "a"
 target = "sine"
 n_bytes = 1
+beside = ""
 # %%
 from lib import artefacts, ridge
 # %%

@@ -307,7 +307,7 @@ def test_executed_copy_is_complete_and_quiet(made, step):
 
 def test_each_step_depends_on_its_own_code_alone(made):
     code = {step: set(made.record(step)["code"]) for step in RESULTS}
-    assert [step for step in RESULTS if "lib/plotting.py" in code[step]] == ["08_figures"]
+    assert [step for step in RESULTS if "lib/plotting/__init__.py" in code[step]] == ["08_figures"]
     assert "lib/ridge.py" not in code["02_extract"]
     assert "lib/ridge.py" in code["03_encode"]
     assert f"lib/datasets/{TARGET}.py" in code["01_download"]
@@ -323,10 +323,10 @@ def test_same_code_elsewhere_finds_all_fresh_and_a_new_look_redraws_figures_alon
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "run_all.py", tmp_path)
     assert "0 of 4 jobs" in made.again("--dry-run", root=tmp_path)[0]
-    with (tmp_path / "lib" / "plotting.py").open("a", encoding="utf-8") as file:
+    with (tmp_path / "lib" / "plotting" / "__init__.py").open("a", encoding="utf-8") as file:
         file.write("\nSHADE = 1\n")
     said, _ = made.again("--dry-run", root=tmp_path)
-    assert re.findall(r"^stale +(.*)$", said, re.M) == ["08_figures (lib/plotting.py changed)"]
+    assert re.findall(r"^stale +(.*)$", said, re.M) == ["08_figures (lib/plotting/__init__.py changed)"]
 
 
 def test_download_keeps_the_contract(made, responses, monkeypatch):

@@ -427,6 +427,21 @@ def test_data_that_a_person_gives_are_inputs(compendium):
     assert lines(compendium.run(*asked), "ran") == {"download/sine": "data/own/sine: stimuli/one.txt changed"}
 
 
+def test_a_model_that_others_are_compared_with_is_read_and_run(empty):
+    empty.run("--model", "a", "--target", "sine", "--set", "beside=b")
+    assert set(saved(empty, "encode", "a", "sine")["inputs"]) == {
+        "data/download/sine", "data/extract/a/sine", "data/extract/b/sine"
+    }  # fmt: skip
+    assert not empty.folder("encode", "b", "sine").exists()
+    said = empty.run("figures", "--model", "a", "--target", "sine", "--dry-run")
+    assert "encode/a/sine" in lines(said, "fresh")
+    said = empty.run("encode", "--model", "a", "--target", "sine", "--dry-run")
+    reasons = lines(said, "stale")["encode/a/sine"]
+    assert "data/extract/b/sine gone" in reasons and "parameter beside b → default" in reasons
+    said = empty.run("--model", "a", "--set", "beside=bb", status=2)
+    assert "there is no 02_extract bb" in said
+
+
 def test_layers_can_be_swept(finished):
     code = """
 import run_all
