@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import stats
 
-from lib import metrics
+from lib import metrics, plugins
 
 
 def repeat_correlation(Y, subsets=None):
@@ -42,7 +42,7 @@ def repeat_correlation(Y, subsets=None):
     return metrics.median(np.moveaxis(r, 0, -1))
 
 
-def explainable_variance(Y, subsets=None):
+def explainable_variance(Y, subsets=None, *, unbiased="median"):
     """Share of the variance of the mean over repeats that is not noise: the largest r² of a perfect model.
 
     A response is signal (stimulus) + offset (repeat) + noise of variance N. With k repeats and the mean squares
@@ -50,7 +50,8 @@ def explainable_variance(Y, subsets=None):
     that 1 - R / S estimates Var(signal) / (Var(signal) + N / k), the Spearman-Brown formula applied to one
     repeat's share. It is too small by chance more often than not; 1 - c R / S, with c the median of Fisher's F
     of the same degrees of freedom, is too small just as often as too large (exactly so for normal signal and
-    noise), and so is its median over voxels. Where repeats are missing, R / S is R times the mean over stimuli of
+    noise), and so is its median over voxels. With c = 1 - 2 / (n - 1), of n stimuli, it is right in the mean, which
+    means over voxels ask for. Where repeats are missing, R / S is R times the mean over stimuli of
     1 / number of their repeats, over the variance of the stimuli's means.
 
     Parameters
@@ -59,12 +60,19 @@ def explainable_variance(Y, subsets=None):
         Any unit; NaN is a response that was not measured.
     subsets : bool array (n_subsets, n_stimuli), optional
         Stimuli to use; one subset of all by default. Offsets and c stay those of all stimuli.
+    unbiased : {"median", "mean"}
+        What of the estimate is that of the truth.
 
     Returns
     -------
     array (n_subsets, n_voxels)
         At most 1, negative by chance where there is little signal. NaN with fewer than two repeats or three
-        stimuli, or where the mean does not vary.
+        stimuli (four if unbiased in the mean), or where the mean does not vary.
+
+    Raises
+    ------
+    ValueError
+        If `unbiased` is something else.
 
     References
     ----------
@@ -83,7 +91,8 @@ def explainable_variance(Y, subsets=None):
     share = _ratio(weights @ (known / np.maximum(number, 1)), n)
     power = weights @ mean**2
     variance = _ratio(_varying(power - _ratio((weights @ mean) ** 2, n), power), n - 1)
-    centre = _median_f(known.sum(axis=0) - 1, spare.sum(axis=0) - lost)
+    plugins.require(unbiased, CENTRES, "kind of unbiasedness")
+    centre = CENTRES[unbiased](known.sum(axis=0) - 1, spare.sum(axis=0) - lost)
     return 1 - centre * _ratio(noise * share, variance)
 
 
@@ -230,7 +239,16 @@ def _median_f(between, within):
     return np.where(enough, stats.f.median(np.where(enough, between, 1), np.where(enough, within, 1)), np.nan)
 
 
+def _inverse_mean_f(between, within):
+    """1 / mean of the inverse of Fisher's F, NaN unless the degrees of freedom suffice."""
+    enough = (between > 2) & (within > 0)
+    return np.where(enough, 1 - 2 / np.where(enough, between, 1), np.nan)
+
+
 def _row_correlations(A, B):
     """Pearson correlation of each row of A with that row of B, or with its only one."""
     A, B = (side - side.mean(axis=1, keepdims=True) for side in (A, B))
     return _ratio((A * B).sum(axis=1), np.sqrt((A**2).sum(axis=1) * (B**2).sum(axis=1)))
+
+
+CENTRES = {"median": _median_f, "mean": _inverse_mean_f}

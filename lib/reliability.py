@@ -141,16 +141,19 @@ def corrected_r2(r, voxel_reliability, prediction_reliability):
     r : array
         Correlation of prediction and mean response on test stimuli; negative values count as 0.
     voxel_reliability, prediction_reliability : array
-        Reliabilities of the mean response and of its prediction, in (0, 1].
+        Reliabilities of the mean response and of its prediction, at most 1; not above 0 where a rule without
+        floor (`lib.correction.terms`) found no signal.
 
     Returns
     -------
     array
-        At least 0, above 1 through sampling error (nothing is clipped); NaN where any input is NaN.
+        At least 0, above 1 through sampling error (nothing is clipped); NaN where any input is NaN or the product
+        of reliabilities is not above 0.
 
     References
     ----------
     Tuckute, Feather, Boebinger & McDermott (2023), PLoS Biol 21:e3002366, Methods (noise correction);
     Spearman (1904), Am J Psychol 15:72.
     """
-    return np.maximum(r, 0) ** 2 / (np.asarray(voxel_reliability) * np.asarray(prediction_reliability))
+    ceiling = np.asarray(voxel_reliability) * np.asarray(prediction_reliability)
+    return np.maximum(r, 0) ** 2 / np.where(ceiling > 0, ceiling, np.nan)
