@@ -1,0 +1,524 @@
+"""All layers of a model together: one weight per layer, shared by the voxels of a region, found on train stimuli."""
+
+import contextlib
+import functools
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy import linalg, optimize
+from threadpoolctl import threadpool_limits
+
+from lib import encoding, metrics, plugins, ridge
+
+PUBLISHED = ("zhou2022",)
+
+# Squared layer weights, relative to the penalty, lie between; at the lower end a layer counts as left out.
+SMALLEST, LARGEST = 1e-6, 1e6
+SCALES = 10.0 ** np.arange(-3, 5)
+
+# Penalties of single voxels, as multiples of their region's.
+ALPHAS = 10.0 ** np.linspace(6, -4, 41)
+
+MEANING = {
+    "layer_weight": "|a|, for layers of mean squared norm 1 and a penalty of 1; 0 where a layer is left out",
+    "chosen": "1 for the layer that predicts left-out train stimuli best, else 0",
+    "kernel_share": "a² over the sum of all layers' a²",
+    "contribution": "correlation of the layer's part alone with the test responses, over the sum of all layers'",
+    "part_r": "correlation of the layer's part alone with the test responses, mean over voxels",
+    "covariance_share": "covariance of the layer's part with the test responses, over that of all parts",
+    "unique": "mean r2 lost when the layer is left out and all others are weighted anew",
+    "left_out": "mean squared error of left-out train stimuli, over that of predicting the mean, mean over voxels",
+    "gradient": "largest slope of left_out along a log weight that is not at its limit",
+    "start_spread": "largest difference of left_out between the solver's starts",
+    "converged": "1 where the solver says so",
+    "n_evaluations": "number of times the error was evaluated, all starts",
+    "n_voxels": "number of voxels that weights were found on",
+    "n_constant": "number of voxels left out for constant train responses",
+    "n_missing": "number of voxels left out for responses that are not finite",
+}
+
+
+SOLVER = ("left_out", "gradient", "start_spread", "converged", "n_evaluations", "n_voxels")
+
+
+class Weights(NamedTuple):
+    """Layer weights of one region, found on its train stimuli.
+
+    Attributes
+    ----------
+    squared : array (n_layers,)
+        a², for kernels as given and a penalty of 1; exactly 0 for layers that are left out.
+    left_out : float
+        Mean squared error of left-out stimuli over that of predicting their mean, mean over voxels: 1 means
+        that nothing is predicted.
+    gradient : float
+        Largest absolute derivative of `left_out` by a log weight that is not at its limit.
+    spread : float
+        Largest less smallest `left_out` over the solver's starts: above 0 the error has several minima, of
+        which the lowest is taken.
+    converged : bool
+    n_evaluations : int
+        Over all starts.
+    """
+
+    squared: np.ndarray
+    left_out: float
+    gradient: float
+    spread: float
+    converged: bool
+    n_evaluations: int
+
+
+def standardised(pieces, train):
+    """Units with mean 0 and standard deviation 1 over the train stimuli.
+
+    Parameters
+    ----------
+    pieces : iterable of array (n_stimuli, n_units of the piece)
+        Any unit.
+    train : bool array (n_stimuli,)
+
+    Yields
+    ------
+    float64 array (n_stimuli, n_units of the piece)
+        In standard deviations (ddof 0); 0 throughout where a unit is the same for all train stimuli.
+    """
+    for piece in pieces:
+        units = np.asarray(piece, float)
+        mean, deviation = units[train].mean(axis=0), units[train].std(axis=0)
+        varies = deviation > 1e-12 * np.abs(mean)
+        yield np.where(varies, (units - mean) / np.where(varies, deviation, 1), 0)
+
+
+def error(log_squared, kernels, Y):
+    """Squared error of left-out stimuli of ridge with the kernel Σ a² K, and its gradient by ln a².
+
+    With M = (I + Σ a² K)⁻¹ and centred responses, the residual of a stimulus when it is left out is
+    e_i = (M y)_i / g_i, g_i = M_ii - 1/n. The gradient follows from dM = -M dK M.
+
+    Parameters
+    ----------
+    log_squared : array (n_layers,)
+        ln a².
+    kernels : array (n_layers, n_stimuli, n_stimuli)
+        Products between train stimuli of features that are centred on them.
+    Y : array (n_stimuli, n_columns)
+        Centred responses, or any columns C with C Cᵀ = Y Yᵀ.
+
+    Returns
+    -------
+    float
+        Σ e², over (n / (n - 1))² Σ y², which is the error of predicting the mean.
+    array (n_layers,)
+        Its derivatives.
+
+    References
+    ----------
+    Rifkin & Lippert (2007), MIT-CSAIL-TR-2007-025, section 3 (leave-one-out in closed form).
+    """
+    n, squared = len(Y), np.exp(log_squared)
+    M = _inverse(np.tensordot(squared, kernels, 1))
+    g = M.diagonal() - 1 / n
+    C = M @ Y
+    power = np.einsum("ij,ij->i", C, C)
+    norm = (n / (n - 1)) ** 2 * np.einsum("ij,ij->", Y, Y)
+    slope = M @ (M * (power / g**3)[:, None] - (C / g[:, None] ** 2) @ C.T)
+    gradient = 2 * squared * np.einsum("ij,lij->l", slope, kernels)
+    return float((power / g**2).sum() / norm), gradient / norm
+
+
+def weights(kernels, Y, *, start=None):
+    """Layer weights whose ridge best predicts each train stimulus from all others, every voxel counting alike.
+
+    The error of left-out stimuli, relative to each voxel's variance, is minimised over ln a² by L-BFGS-B
+    from three starts: all layers alike, the best single layer, and weights by each layer's own success. The
+    penalty is part of the weights: their ratios say which layers matter, their size how strong the signal is.
+
+    Parameters
+    ----------
+    kernels : array (n_layers, n_stimuli, n_stimuli)
+        Products between train stimuli of features centred on them, with a mean diagonal of 1 (0 for a layer
+        that does not vary).
+    Y : array (n_stimuli, n_voxels)
+        Train responses, any unit, finite, not constant.
+    start : array (n_layers,), optional
+        a² to start from instead.
+
+    Returns
+    -------
+    Weights
+
+    References
+    ----------
+    Zhou, Du & He (2022), Mach Intell Res 19:439 (the model); Dupré la Tour et al. (2022), NeuroImage
+    264:119728 (weights of feature spaces by gradient descent on a cross-validated error).
+    """
+    columns = _columns(Y)
+    starts = _starts(kernels, columns) if start is None else [np.log(np.clip(start, SMALLEST, LARGEST))]
+    bounds = [(np.log(SMALLEST), np.log(LARGEST))] * len(kernels)
+    options = {"maxiter": 300, "ftol": 1e-11, "gtol": 1e-6}
+    found = [
+        optimize.minimize(error, x, (kernels, columns), "L-BFGS-B", jac=True, bounds=bounds, options=options)
+        for x in starts
+    ]
+    best = min(found, key=lambda result: result.fun)
+    inside = (best.x > bounds[0][0] + 1e-9) & (best.x < bounds[0][1] - 1e-9)
+    squared = np.where((best.x > bounds[0][0] + 1e-9) & kernels.any(axis=(1, 2)), np.exp(best.x), 0)
+    spread = max(result.fun for result in found) - best.fun
+    n_evaluations = sum(result.nfev for result in found)
+    slope = np.abs(best.jac[inside]).max(initial=0)
+    return Weights(squared, best.fun, slope, spread, bool(best.success), n_evaluations)
+
+
+def encode(layers, responses, *, by=("subject", "roi"), published=None, drop_one=True, **how):
+    """Predictions of all voxels from all layers together, each region with its own weight per layer.
+
+    y = b + Σ_l |a_l| W_l x_l with one a per region is ridge regression on layers scaled by |a_l|. Per split
+    and region, features are centred and each layer scaled to a mean squared norm of 1 on the train stimuli,
+    the weights are found there (`weights`), and each voxel then has its own penalty by leave-one-out, as for
+    single layers. Test stimuli are used for the scores alone.
+
+    Parameters
+    ----------
+    layers : dict of str to array (n_stimuli, n_columns) or (n_splits, n_stimuli, n_columns)
+        Each layer as `ridge.compress` gives it, stimuli in the order of the responses; one per split where
+        units are scaled by train stimuli (`standardised`). With `published`, the features themselves.
+    responses : xarray.Dataset
+        As for `encoding.encode`; coordinates named in `by` on `voxel`. Voxels of an empty label are left out.
+    by : tuple of str
+        Voxels that agree in these share layer weights.
+    published : {"zhou2022"}, optional
+        The published model, loss and training with all its leaks; see `layer_weighted_training.encode`,
+        which takes the other arguments then.
+    drop_one : bool
+        Whether to find `unique`, which fits as many more models as there are layers.
+    **how
+        Of `encoding.encode`: `alphas` (multiples of the region's penalty; [1] for one penalty for all its
+        voxels), `device` …
+
+    Returns
+    -------
+    xarray.Dataset
+        (split, group, layer) and (split, group): see `MEANING`; `prediction` (split, stimulus, voxel) and
+        scores (split, voxel) as from `encoding.encode`. The predictions by which reliability is corrected
+        come from single repeats, but with the layer weights of their mean. NaN where a region has no usable
+        voxel.
+
+    Raises
+    ------
+    ValueError
+        If layers and responses differ in stimuli or splits, or no voxel has all labels.
+
+    References
+    ----------
+    Zhou, Du & He (2022), Mach Intell Res 19:439, doi:10.1007/s11633-022-1348-x.
+    """
+    if published is not None:
+        plugins.require(published, PUBLISHED, "published rule")
+        from lib import layer_weighted_training
+
+        return layer_weighted_training.encode(layers, responses, by=by, published=published, **how)
+    region = functools.partial(_weighted_region, drop_one=drop_one)
+    return _each(region, layers, responses, by, how)
+
+
+def single_layer(layers, responses, *, by=("subject", "roi"), **how):
+    """Predictions of all voxels from the one layer that predicts their region's left-out train stimuli best.
+
+    Parameters
+    ----------
+    layers, responses, by, **how
+        As for `encode`.
+
+    Returns
+    -------
+    xarray.Dataset
+        `chosen` (split, group, layer), 1 for the layer taken, `left_out` (split, group), and predictions and
+        scores as from `encode`.
+
+    Raises
+    ------
+    ValueError
+        As for `encode`.
+    """
+    return _each(_single_region, layers, responses, by, how)
+
+
+def table(scores):
+    """Weights and contributions of layers as rows, averaged over splits.
+
+    Parameters
+    ----------
+    scores : xarray.Dataset
+        What `encode` or `single_layer` returned.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per group and layer: the coordinates of the group, layer, each variable of (split, group, layer)
+        and of (split, group), its mean over splits. NaN drops out.
+    """
+    named = [name for name, variable in scores.data_vars.items() if "group" in variable.dims]
+    labels = [name for name in scores.coords if name.startswith("group_")]
+    means = scores[named].mean("split").reset_coords(labels).stack(row=("group", "layer"))
+    rows = pd.DataFrame({name: means[name].values for name in [*labels, "layer", *named]})
+    return rows.rename(columns=lambda name: name.removeprefix("group_"))
+
+
+def quotable(rows, *, target, model, peak="contribution"):
+    """Numbers worth quoting: for each region, its layer of largest contribution, and how large.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        What `table` returned, with columns subject and roi.
+    target, model : str
+    peak : str
+        The column whose largest value is quoted.
+
+    Returns
+    -------
+    pandas.DataFrame
+        name, value, low, high, n, unit, what; mean over subjects with t interval (NaN with one subject).
+    """
+    from lib import inference
+
+    quoted = []
+    for roi, region in rows.groupby("roi", sort=False):
+        means = region.groupby("layer", sort=False)[peak].mean()
+        top = region[region["layer"] == means.idxmax()].assign(part=roi)
+        interval = inference.mean_interval(top, value=peak, by=["part"]).iloc[0]
+        quoted.append(
+            {
+                "name": f"encode/{target}/{model}/layer-weighted {peak}/{roi}/{means.idxmax()}".lower(),
+                "value": means.max(),
+                "low": interval["low"],
+                "high": interval["high"],
+                "n": region["subject"].nunique(),
+                "unit": "subject",
+                "what": f"{MEANING[peak]}; the region's largest of {len(means)} layers",
+            }
+        )
+    return pd.DataFrame(quoted)
+
+
+def _each(region, layers, responses, by, how):
+    """Results of a function of one region and split, for all of them, as one data set."""
+    trains = responses["train"].transpose("split", "stimulus").values.astype(bool)
+    layers, groups = _checked(layers, trains), _groups(responses, by)
+    parts = []
+    for split, train in enumerate(trains):
+        scaled = _scaled([X[split] for X in layers.values()], train)
+        for voxels in groups.values():
+            with _threads(train.sum()):
+                parts.append(
+                    region(scaled, responses.isel(split=[split], voxel=voxels), {"alphas": ALPHAS} | how)
+                )
+    rows = [parts[start : start + len(groups)] for start in range(0, len(parts), len(groups))]
+    exact = {"join": "exact", "coords": "minimal", "compat": "override"}
+    voxelwise = [xr.concat([s for s, _ in row], "voxel", data_vars="minimal", **exact) for row in rows]
+    dataset = xr.concat(voxelwise, "split", data_vars="minimal", **exact)
+    dataset = dataset.isel(voxel=np.argsort(np.concatenate(list(groups.values()))))
+    for name, first in parts[0][1].items():
+        values = np.array([[numbers[name] for _, numbers in row] for row in rows])
+        dims = ("split", "group", "layer")[: 2 + np.ndim(first)]
+        dataset[name] = dims, values, {"long_name": MEANING[name]}
+    labels = {
+        name: ("group", list(values)) for name, values in zip(by, zip(*groups, strict=True), strict=True)
+    }
+    # Regions and voxels share the names of labels, which each has along its own dimension.
+    labels = {f"group_{name}": values for name, values in labels.items()}
+    labels |= {"group": ["/".join(names) for names in groups], "layer": list(layers)}
+    return dataset.assign_coords(labels)
+
+
+def _weighted_region(scaled, responses, how, *, drop_one):
+    """Scores, and weights and contributions of layers, of one region and split."""
+    train, Y, usable, counts = _usable(responses)
+    if not usable.any():
+        return _ridge(scaled, np.zeros(len(scaled)), responses, how), _unknown(len(scaled), drop_one) | counts
+    kernels, Y = np.stack([X[train] @ X[train].T for X in scaled]), Y[:, usable]
+    found = weights(kernels, Y[train])
+    a = np.sqrt(found.squared)
+    scores = _ridge(scaled, a, responses, how)
+    numbers = {"layer_weight": a, "kernel_share": found.squared / (found.squared.sum() or np.nan)}
+    numbers |= _contributions(_parts(scaled, a, Y, train, scores["alpha"].values[0, usable]), Y[~train])
+    if drop_one:
+        numbers["unique"] = _unique(scaled, kernels, found.squared, Y, train, how["alphas"])
+    solver = found._asdict() | {"start_spread": found.spread, "n_voxels": int(usable.sum())}
+    return scores, numbers | {name: solver[name] for name in SOLVER} | counts
+
+
+def _single_region(scaled, responses, how):
+    """Scores of the region's best layer, and which it is, in one split."""
+    train, Y, usable, counts = _usable(responses)
+    errors = np.full(len(scaled), np.nan)
+    if usable.any():
+        columns = _columns(Y[np.ix_(train, usable)])
+        errors = np.array([_scaled_error(X[train] @ X[train].T, columns)[0] for X in scaled])
+    chosen = (errors == np.fmin.reduce(errors)).astype(float)
+    scores = _ridge(scaled, chosen, responses, how)
+    return scores, {"chosen": chosen, "left_out": errors.min(), "n_voxels": int(usable.sum())} | counts
+
+
+def _usable(responses):
+    """Train stimuli, mean responses, voxels that vary there and are complete, and counts of the others."""
+    train = responses["train"].values[0].astype(bool)
+    repeats = responses["response"].transpose("repeat", "stimulus", "voxel").values
+    complete = np.isfinite(repeats).all(axis=1, keepdims=True)
+    n_repeats = complete.sum(axis=0)[0]
+    Y = np.where(complete, repeats, 0).sum(axis=0) / np.maximum(n_repeats, 1)
+    constant = (Y[train] == Y[train][:1]).all(axis=0) & (n_repeats > 0)
+    counts = {"n_constant": int(constant.sum()), "n_missing": int((n_repeats == 0).sum())}
+    return train, Y, (n_repeats > 0) & ~constant, counts
+
+
+def _unknown(n_layers, drop_one):
+    """What is said of a region without a usable voxel."""
+    layered = ["layer_weight", "kernel_share", "contribution", "part_r", "covariance_share"]
+    layered += ["unique"] * drop_one
+    unknown = {name: np.full(n_layers, np.nan) for name in layered} | dict.fromkeys(SOLVER, np.nan)
+    return unknown | {"converged": 0, "n_evaluations": 0, "n_voxels": 0}
+
+
+def _columns(Y):
+    """Few columns C with C Cᵀ = Y Yᵀ of responses centred and scaled to norm 1, divided by their number."""
+    Y = Y - Y.mean(axis=0)
+    Y = Y / np.linalg.norm(Y, axis=0) / np.sqrt(Y.shape[1])
+    return Y if Y.shape[1] <= len(Y) else np.linalg.qr(Y.T, mode="r").T
+
+
+def _starts(kernels, columns):
+    """Where the solver starts from: ln a² of all layers alike, of the best one, and by their own success."""
+    floor = np.log(SMALLEST) / 2
+    best = [_scaled_error(kernel, columns) for kernel in kernels]
+    success = np.clip([1 - left_out for left_out, _ in best], 0.01, None)
+    single = np.full(len(kernels), floor)
+    single[success.argmax()] = np.log(best[success.argmax()][1])
+    starts = []
+    for mixture in (np.ones(len(kernels)), success):
+        mixture = mixture / mixture.sum()
+        scale = _scaled_error(np.tensordot(mixture, kernels, 1), columns)[1]
+        starts.append(np.log(scale * mixture))
+    # Not at the limit, where the slope along a log weight vanishes.
+    return [starts[0], np.maximum(single, single.max() - 5), starts[1]]
+
+
+def _scaled_error(kernel, columns):
+    """Smallest error of one kernel over a grid of sizes, relative to predicting the mean, and that size."""
+    n = len(kernel)
+    values, vectors = linalg.eigh(kernel)
+    projected, squares = vectors.T @ columns, vectors**2
+    errors = []
+    for scale in SCALES:
+        filters = 1 / (1 + scale * np.maximum(values, 0))
+        C = vectors @ (filters[:, None] * projected)
+        errors.append((np.einsum("ij,ij->i", C, C) / (squares @ filters - 1 / n) ** 2).sum())
+    errors = np.array(errors) * ((n - 1) / n) ** 2 / np.einsum("ij,ij->", columns, columns)
+    return errors.min(), SCALES[errors.argmin()]
+
+
+def _inverse(kernel):
+    """(I + kernel)⁻¹, symmetric."""
+    factor = linalg.cholesky(kernel + np.eye(len(kernel)), lower=True, check_finite=False)
+    inverse, _ = linalg.lapack.dpotri(factor, lower=True)
+    return np.tril(inverse) + np.tril(inverse, -1).T
+
+
+def _scaled(layers, train):
+    """Layers centred and scaled to a mean squared norm of 1 on train stimuli; 0 where they do not vary."""
+    scaled = []
+    for X in layers:
+        X = X - X[train].mean(axis=0)
+        size = np.sqrt((X[train] ** 2).sum(axis=1).mean())
+        scaled.append(X / size if size > 0 else np.zeros_like(X))
+    return scaled
+
+
+def _ridge(scaled, a, responses, how):
+    """Predictions and scores of layers scaled by their weights, without what is known of features."""
+    columns = np.hstack([a_l * X for a_l, X in zip(a, scaled, strict=True)])
+    features = xr.DataArray(columns, dims=("stimulus", "unit"), coords={"stimulus": responses["stimulus"]})
+    return encoding.encode(features, responses, **how)
+
+
+def _parts(scaled, a, Y, train, alpha):
+    """What each layer adds to the predictions of test stimuli (layer, stimulus, voxel)."""
+    weighted = [a_l * X for a_l, X in zip(a, scaled, strict=True)]
+    kernel = sum(X[train] @ X[train].T for X in weighted)
+    values, vectors = linalg.eigh(kernel)
+    projected = vectors.T @ (Y[train] - Y[train].mean(axis=0))
+    dual = vectors @ (projected / (np.maximum(values, 0)[:, None] + alpha))
+    return np.stack([X[~train] @ (X[train].T @ dual) for X in weighted])
+
+
+def _contributions(parts, Y):
+    """How much of the match with test responses each layer's part makes up, in three ways."""
+    r = np.stack([np.where(np.ptp(part, axis=0) > 0, metrics.pearson(Y, part), 0) for part in parts])
+    r = np.nanmean(r, axis=1)
+    covariance = np.einsum("lij,ij->l", parts - parts.mean(axis=1, keepdims=True), Y / Y.std(axis=0))
+    return {
+        "part_r": r,
+        "contribution": r / (r.sum() or np.nan),
+        "covariance_share": covariance / (covariance.sum() or np.nan),
+    }
+
+
+def _unique(scaled, kernels, squared, Y, train, alphas):
+    """Mean r² that is lost when each layer is left out and the others are weighted anew."""
+
+    def r2(kept, squared):
+        X = np.hstack([np.sqrt(s) * scaled[layer] for layer, s in zip(kept, squared, strict=True)])
+        fit = ridge.leave_one_out(ridge.compress([X]), Y, train, alphas=alphas)
+        values = metrics.squared_correlation(Y[~train], fit.predictions[~train])
+        return np.nanmean(np.where(fit.constant, 0, values))
+
+    everything = list(range(len(scaled)))
+    whole, lost = r2(everything, squared), []
+    for layer in everything:
+        kept = [other for other in everything if other != layer]
+        if squared[layer] == 0 or not kept:
+            lost.append(0.0 if kept else whole)
+            continue
+        again = weights(kernels[kept], Y[train], start=np.maximum(squared[kept], 1e-3))
+        lost.append(whole - r2(kept, again.squared))
+    return np.array(lost)
+
+
+def _groups(responses, by):
+    """Positions of the voxels of each group, by its labels, in order of first appearance."""
+    labels = np.stack([responses[name].values.astype(str) for name in by])
+    groups = {}
+    for voxel, names in enumerate(zip(*labels, strict=True)):
+        if all(names):
+            groups.setdefault(names, []).append(voxel)
+    if not groups:
+        raise ValueError(
+            f"no voxel has all of the labels {list(by)}, so there is no region to weight layers for"
+        )
+    return groups
+
+
+def _checked(layers, trains):
+    """Layers as (n_splits, n_stimuli, n_columns), or an error naming the first that do not fit."""
+    n_splits, n_stimuli = trains.shape
+    arrays = {name: np.asarray(X, float) for name, X in layers.items()}
+    arrays = {n: np.broadcast_to(X, (n_splits, *X.shape)) if X.ndim == 2 else X for n, X in arrays.items()}
+    wrong = [name for name, X in arrays.items() if X.shape[:-1] != trains.shape]
+    if wrong or not arrays:
+        raise ValueError(
+            f"layers are wanted as ({n_stimuli} stimuli, columns), or that for each of {n_splits} splits; "
+            f"not so: {plugins.first(wrong) if wrong else 'no layer at all'}"
+        )
+    bad = [name for name, X in arrays.items() if not np.isfinite(X).all()]
+    if bad:
+        raise ValueError(f"layers hold values that are not finite: {plugins.first(bad)}")
+    return arrays
+
+
+def _threads(n_stimuli):
+    """Context in which small products use one thread, as in `ridge`."""
+    small = n_stimuli < ridge.STIMULI_WORTH_THREADS
+    return threadpool_limits(1, "blas") if small else contextlib.nullcontext()

@@ -1,0 +1,253 @@
+"""Layer weights shared by a region: other implementations, laws, planted weights, bad input."""
+
+import itertools
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy import optimize
+from sklearn.linear_model import Ridge
+
+from lib import layer_weighted, metrics, ridge
+
+
+def responses_of(Y, train, rois=None):
+    """A data set of responses (repeat, stimulus, voxel) and one or more splits."""
+    n_repeats, n_stimuli, n_voxels = Y.shape
+    train = np.atleast_2d(train)
+    return xr.Dataset(
+        {"response": (("repeat", "stimulus", "voxel"), Y), "train": (("split", "stimulus"), train)},
+        coords={
+            "repeat": np.arange(n_repeats),
+            "stimulus": [f"s{i}" for i in range(n_stimuli)],
+            "voxel": [f"v{i}" for i in range(n_voxels)],
+            "split": np.arange(len(train)),
+            "subject": ("voxel", ["a"] * n_voxels),
+            "roi": ("voxel", rois or ["P"] * n_voxels),
+        },
+    )
+
+
+def planted(shares, *, n_stimuli=120, n_voxels=30, n_units=40, noise=0.5, seed=0):
+    """Unrelated layers, and responses of which each carries a share of the variance that is not noise."""
+    rng = np.random.default_rng(seed)
+    layers = {f"layer{i}": rng.standard_normal((n_stimuli, n_units)) for i in range(len(shares))}
+    signal = 0
+    for share, X in zip(shares, layers.values(), strict=True):
+        signal = signal + np.sqrt(share / n_units) * X @ rng.standard_normal((n_units, n_voxels))
+    Y = signal + np.sqrt(noise / (1 - noise)) * rng.standard_normal((2, n_stimuli, n_voxels))
+    return layers, responses_of(Y, rng.permutation(n_stimuli) < 0.75 * n_stimuli)
+
+
+def kernels_of(layers, n_stimuli):
+    """Products of centred layers with a mean diagonal of 1."""
+    centred = [X[:n_stimuli] - X[:n_stimuli].mean(axis=0) for X in layers.values()]
+    return np.stack([X @ X.T / np.trace(X @ X.T) * n_stimuli for X in centred])
+
+
+def test_error_is_that_of_refitting_without_each_stimulus():
+    layers, data = planted((0.5, 0.5), n_stimuli=16, n_voxels=3, n_units=5)
+    X = np.hstack([a * (x - x.mean(axis=0)) for a, x in zip((0.7, 1.3), layers.values(), strict=True)])
+    Y = data["response"].values[0]
+    errors, of_mean = 0, 0
+    for i in range(len(X)):
+        kept = np.arange(len(X)) != i
+        fit = Ridge(alpha=1.0).fit(X[kept], Y[kept])
+        errors += ((Y[i] - fit.predict(X[i : i + 1])[0]) ** 2).sum()
+        of_mean += ((Y[i] - Y[kept].mean(axis=0)) ** 2).sum()
+    kernels = np.stack([(x - x.mean(axis=0)) @ (x - x.mean(axis=0)).T for x in layers.values()])
+    value, _ = layer_weighted.error(np.log([0.49, 1.69]), kernels, Y - Y.mean(axis=0))
+    np.testing.assert_allclose(value, errors / of_mean, rtol=1e-10)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_gradient_is_the_slope_of_the_error(seed):
+    layers, data = planted((0.2, 0.5, 0.3), n_stimuli=30, n_units=8)
+    Y = data["response"].values[0] - data["response"].values[0].mean(axis=0)
+    kernels, at = kernels_of(layers, 30), np.random.default_rng(seed).normal(size=3)
+    slope = optimize.approx_fprime(at, lambda x: layer_weighted.error(x, kernels, Y)[0], 1e-6)
+    # 1e-6: half a step times a curvature of order 1, and rounding over the step
+    np.testing.assert_allclose(layer_weighted.error(at, kernels, Y)[1], slope, atol=1e-6)
+
+
+def test_no_weights_of_a_fine_grid_do_better():
+    layers, data = planted((0.7, 0.3), n_stimuli=40, n_units=15)
+    Y = data["response"].values[0]
+    kernels = kernels_of(layers, 40)
+    found = layer_weighted.weights(kernels, Y)
+    Y = (Y - Y.mean(axis=0)) / Y.std(axis=0)
+    grid = itertools.product(np.log(10) * np.arange(-3, 3.1, 0.25), repeat=2)
+    best = min(layer_weighted.error(np.array(point), kernels, Y)[0] for point in grid)
+    assert found.converged
+    assert found.gradient < 1e-5
+    assert best - 0.01 < found.left_out <= best
+
+
+def test_weights_do_not_depend_on_units_order_or_rotation():
+    layers, data = planted((0.7, 0.3), n_units=20)
+    first = layer_weighted.encode(layers, data, drop_one=False)
+    rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(20, 20)))[0]
+    changed = {"layer1": 100 * layers["layer1"] @ rotation + 7, "layer0": layers["layer0"]}
+    scaled = data.assign(response=data["response"] * np.linspace(1, 9, 30) + 5)
+    second = layer_weighted.encode(changed, scaled, drop_one=False).sel(layer=first["layer"])
+    # 1e-4: slopes below 1e-6 leave weights free by this much where the error's curvature is about 0.01
+    np.testing.assert_allclose(second["kernel_share"], first["kernel_share"], atol=1e-4)
+    np.testing.assert_allclose(second["r"], first["r"], atol=1e-4)
+
+
+def test_predictions_equal_kernel_ridge_of_himalaya():
+    from himalaya.kernel_ridge import KernelRidge
+
+    layers, data = planted((0.6, 0.4))
+    fit = layer_weighted.encode(layers, data, alphas=[1.0], drop_one=False)
+    train, Y = data["train"].values[0], data["response"].mean("repeat").values
+    X = []
+    for a, layer in zip(fit["layer_weight"].values[0, 0], layers.values(), strict=True):
+        centred = layer - layer[train].mean(axis=0)
+        X.append(a * centred / np.sqrt((centred[train] ** 2).sum(axis=1).mean()))
+    X, offset = np.hstack(X), Y[train].mean(axis=0)
+    model = KernelRidge(alpha=1.0, warn=False).fit(X[train], Y[train] - offset)
+    expected = model.predict(X[~train]) + offset
+    # 1e-5: predictions are kept in single precision
+    np.testing.assert_allclose(fit["prediction"].values[0][~train], expected, atol=1e-5)
+
+
+def test_weights_and_predictions_do_not_see_the_test_stimuli():
+    layers, data = planted((0.6, 0.4))
+    train = data["train"].values[0]
+    fit = layer_weighted.encode(layers, data, drop_one=False)
+    other = data["response"].values.copy()
+    other[:, ~train] = np.random.default_rng(1).normal(size=other[:, ~train].shape)
+    more = {name: np.where(train[:, None], X, X + 1) for name, X in layers.items()}
+    again = layer_weighted.encode(more, data.assign(response=(data["response"].dims, other)), drop_one=False)
+    np.testing.assert_array_equal(again["layer_weight"], fit["layer_weight"])
+    np.testing.assert_array_equal(again["left_out"], fit["left_out"])
+
+
+def test_parts_of_all_layers_make_up_the_prediction():
+    layers, data = planted((0.6, 0.4))
+    fit = layer_weighted.encode(layers, data)
+    train, Y = data["train"].values[0], data["response"].mean("repeat").values
+    scaled = layer_weighted._scaled(list(layers.values()), train)
+    parts = layer_weighted._parts(scaled, fit["layer_weight"].values[0, 0], Y, train, fit["alpha"].values[0])
+    expected = parts.sum(axis=0) + Y[train].mean(axis=0)
+    np.testing.assert_allclose(fit["prediction"].values[0][~train], expected, atol=1e-5)
+    for name in ("contribution", "covariance_share", "kernel_share"):
+        np.testing.assert_allclose(fit[name].sum("layer"), 1)
+
+
+def test_only_the_planted_layer_is_given_weight():
+    layers, data = planted((0, 1, 0))
+    rows = layer_weighted.table(layer_weighted.encode(layers, data)).set_index("layer")
+    assert rows["layer_weight"].idxmax() == "layer1"
+    for share in ("contribution", "covariance_share", "kernel_share"):
+        assert rows[share].drop("layer1").abs().max() < 0.1 < 0.9 < rows.loc["layer1", share]
+    assert rows["unique"].drop("layer1").abs().max() < 0.02 < 0.2 < rows.loc["layer1", "unique"]
+
+
+def test_planted_shares_are_recovered():
+    truth = np.array([0.5, 0.3, 0.2])
+    found = [
+        layer_weighted.encode(*planted(truth, seed=seed), drop_one=False)["kernel_share"].values[0, 0]
+        for seed in range(12)
+    ]
+    mean, error = np.mean(found, axis=0), np.std(found, axis=0, ddof=1) / np.sqrt(12)
+    # Unbiased to 0.03, with errors of that order: at this size a share of one draw is known to about 0.04.
+    assert (error < 0.03).all()
+    np.testing.assert_allclose(mean, truth, atol=0.06)
+
+
+def test_as_good_as_banded_ridge_of_himalaya_and_better_than_the_best_layer():
+    from himalaya.kernel_ridge import MultipleKernelRidgeCV
+
+    layers, data = planted((0.5, 0.5, 0, 0), noise=0.6)
+    train, Y = data["train"].values[0], data["response"].mean("repeat").values
+    ours = layer_weighted.encode(layers, data, drop_one=False)["r"].mean().item()
+    best = layer_weighted.single_layer(layers, data)["r"].mean().item()
+    scaled = layer_weighted._scaled(list(layers.values()), train)
+    K = np.stack([X[train] @ X[train].T for X in scaled])
+    options = {"n_iter": 30, "alphas": np.logspace(-3, 3, 13), "progress_bar": False}
+    model = MultipleKernelRidgeCV("precomputed", solver_params=options, random_state=0, cv=5)
+    model.fit(K, Y[train] - Y[train].mean(axis=0))
+    theirs = metrics.pearson(Y[~train], model.predict(np.stack([X[~train] @ X[train].T for X in scaled])))
+    assert ours > best + 0.05
+    # Weights of single voxels vary by chance, those of a region with one truth less.
+    assert ours > theirs.mean() - 0.01
+
+
+def test_best_single_layer_is_chosen_by_left_out_train_stimuli():
+    layers, data = planted((0, 0.9, 0.1))
+    fit = layer_weighted.single_layer(layers, data, alphas=ridge.ALPHAS)
+    assert fit["chosen"].values[0, 0].tolist() == [0, 1, 0]
+    other = layer_weighted.single_layer({"layer1": layers["layer1"]}, data, alphas=ridge.ALPHAS)
+    np.testing.assert_allclose(fit["r"], other["r"], atol=1e-12)
+
+
+def test_units_are_standardised_on_train_stimuli():
+    X = np.random.default_rng(0).normal(2, 3, size=(20, 5))
+    X[:, 2] = 0.1
+    train = np.arange(20) < 12
+    done = np.hstack(list(layer_weighted.standardised([X[:, :3], X[:, 3:]], train)))
+    kept = [0, 1, 3, 4]
+    np.testing.assert_allclose(done[train][:, kept].mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(done[train][:, kept].std(axis=0), 1)
+    assert (done[:, 2] == 0).all()
+    assert np.abs(done[~train].mean(axis=0)[kept]).max() > 0.05
+
+
+def test_unusable_voxels_are_counted_and_leave_the_others_alone():
+    layers, data = planted((0.6, 0.4), n_voxels=6)
+    clean = layer_weighted.encode(layers, data.isel(voxel=slice(4)), drop_one=False)
+    bad = data["response"].values.copy()
+    bad[:, :, 4], bad[:, 3, 5] = 2.0, np.nan
+    fit = layer_weighted.encode(layers, data.assign(response=(data["response"].dims, bad)), drop_one=False)
+    assert [fit[name].item() for name in ("n_voxels", "n_constant", "n_missing")] == [4, 1, 1]
+    np.testing.assert_array_equal(fit["layer_weight"], clean["layer_weight"])
+    assert np.isnan(fit["r"].values[0, 4:]).all()
+
+
+def test_a_region_without_usable_voxels_is_nan_and_counted():
+    layers, data = planted((0.6, 0.4), n_voxels=4)
+    constant = data.assign(response=data["response"] * 0, roi=("voxel", ["P", "P", "Q", ""]))
+    constant["response"][:, :, :2] = data["response"][:, :, :2]
+    fit = layer_weighted.encode(layers, constant)
+    assert fit["group"].values.tolist() == ["a/P", "a/Q"]
+    assert fit["n_constant"].values.tolist() == [[0, 1]]
+    assert np.isnan(fit["layer_weight"].values[0, 1]).all()
+    assert fit["voxel"].values.tolist() == ["v0", "v1", "v2"]
+
+
+def test_a_layer_that_does_not_vary_gets_no_weight():
+    layers, data = planted((1.0,))
+    fit = layer_weighted.encode(layers | {"flat": np.ones((120, 3))}, data)
+    assert fit["kernel_share"].sel(layer="flat").item() == 0
+    assert fit["contribution"].sel(layer="flat").item() == 0
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ({"one": np.ones((5, 2))}, "not so: one"),
+        ({}, "no layer"),
+        ({"one": np.full((120, 2), np.nan)}, "not finite: one"),
+    ],
+)
+def test_layers_that_do_not_fit_are_named(layers, message):
+    with pytest.raises(ValueError, match=message):
+        layer_weighted.encode(layers, planted((1.0,))[1])
+
+
+def test_an_unknown_rule_and_missing_labels_are_errors():
+    layers, data = planted((1.0,))
+    with pytest.raises(ValueError, match="zhou2022"):
+        layer_weighted.encode(layers, data, published="zhou2021")
+    with pytest.raises(ValueError, match="no region"):
+        layer_weighted.encode(layers, data.assign_coords(roi=("voxel", [""] * 30)))
+
+
+def test_numbers_name_the_layer_of_largest_contribution():
+    layers, data = planted((0.1, 0.9))
+    rows = layer_weighted.table(layer_weighted.encode(layers, data, drop_one=False))
+    quoted = layer_weighted.quotable(rows, target="toy", model="net")
+    assert quoted["name"].tolist() == ["encode/toy/net/layer-weighted contribution/p/layer1"]
+    assert quoted["value"].item() == rows["contribution"].max()
