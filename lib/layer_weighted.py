@@ -262,8 +262,8 @@ def table(scores):
     """
     named = [name for name, variable in scores.data_vars.items() if "group" in variable.dims]
     labels = [name for name in scores.coords if name.startswith("group_")]
-    means = scores[named].mean("split").reset_coords(labels).stack(row=("group", "layer"))
-    rows = pd.DataFrame({name: means[name].values for name in [*labels, "layer", *named]})
+    rows = scores[named].mean("split").reset_coords(labels).to_dataframe(dim_order=["group", "layer"])
+    rows = rows.reset_index()[[*labels, "layer", *named]]
     return rows.rename(columns=lambda name: name.removeprefix("group_"))
 
 

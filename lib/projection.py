@@ -6,6 +6,9 @@ import warnings
 
 import numpy as np
 import torch
+from sklearn.random_projection import SparseRandomProjection
+
+from lib import plugins
 
 # Units per piece of a projection matrix, whose columns then stay in the cache, and bytes of all pieces of one
 # matrix that are kept between batches.
@@ -188,3 +191,72 @@ def principal_components(pieces, *, fitted_on=None, variance=1.0):
     scores = gram @ (vectors[:, :n_kept] / np.sqrt(values[:n_kept]))
     largest = np.take_along_axis(scores, np.abs(scores).argmax(axis=0, keepdims=True), axis=0)
     return scores * np.sign(largest)
+
+
+def standardised(X, train, *, published=None):
+    """Columns with mean 0 and standard deviation 1 over the train stimuli.
+
+    Parameters
+    ----------
+    X : array (n_stimuli, n_columns)
+    train : bool array (n_stimuli,)
+    published : {"zhou2022"}, optional
+        Test stimuli by their own mean and deviation instead: a leak, each depends on the others.
+
+    Returns
+    -------
+    float32 array (n_stimuli, n_columns)
+        Columns that are constant among the stimuli that define mean and deviation are 0.
+
+    References
+    ----------
+    Zhou, Du & He (2022), Mach Intell Res 19:439, doi:10.1007/s11633-022-1348-x, as in the published code.
+    """
+    X, train = np.asarray(X, float), np.asarray(train, bool)
+    scaled = np.zeros(X.shape, np.float32)
+    for rows in (train, ~train):
+        own = X[rows if published else train]
+        mean, deviation = own.mean(axis=0), own.std(axis=0)
+        varies = deviation > 1e-12 * np.abs(mean)
+        scaled[rows] = np.where(varies, (X[rows] - mean) / np.where(varies, deviation, 1), 0)
+    return scaled
+
+
+def standardised_first(X, train, kind, *, rng, variance=0.98, published=None):
+    """A layer whose columns are standardised, then projected: at random, or on principal components.
+
+    Parameters
+    ----------
+    X : array (n_stimuli, n_units)
+    train : bool array (n_stimuli,)
+        Stimuli that define the scale of columns, components, and by their number the dimensions.
+    kind : {"srp", "pca"}
+        "srp": as many dimensions as `dimension` names for the train stimuli, a layer of fewer units staying
+        as it is. "pca": as few components as keep the share of variance.
+    rng : numpy.random.RandomState
+        Of "srp"; layers that share it, one after the other, get the published matrices.
+    variance : float
+    published : {"zhou2022"}, optional
+        See `standardised`.
+
+    Returns
+    -------
+    float32 array (n_stimuli, n_components)
+
+    Raises
+    ------
+    ValueError
+        If there is no such projection.
+
+    References
+    ----------
+    Zhou, Du & He (2022), Mach Intell Res 19:439 (features).
+    """
+    plugins.require(kind, ("srp", "pca"), "projection")
+    n_components = dimension(int(np.sum(train)))
+    if kind == "srp" and n_components >= X.shape[1]:
+        return np.asarray(X, np.float32)
+    scaled = standardised(X, train, published=published)
+    if kind == "pca":
+        return principal_components([scaled], fitted_on=train, variance=variance).astype(np.float32)
+    return SparseRandomProjection(n_components, random_state=rng).fit(scaled[train]).transform(scaled)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy import sparse, stats
 from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
 from sklearn.random_projection import SparseRandomProjection, johnson_lindenstrauss_min_dim
 
 from lib import projection
@@ -139,6 +140,36 @@ def test_components_refuse_what_makes_no_sense():
         projection.principal_components(_pieces(X), variance=0)
     with pytest.raises(ValueError, match="two stimuli"):
         projection.principal_components(_pieces(X), fitted_on=np.arange(4) < 1)
+
+
+def test_columns_are_standardised_before_projection_equals_scikit_learn():
+    rng = np.random.default_rng(7)
+    X = rng.normal(3, 2, size=(60, 3500)).astype(np.float32)
+    X[:, 5] = 0.1
+    train = np.arange(60) < 40
+    scaled = projection.standardised(X, train)
+    expected = StandardScaler().fit(X[train].astype(float))
+    kept = np.arange(3500) != 5
+    # 1e-6: rounding of single precision at values of a few standard deviations
+    np.testing.assert_allclose(scaled[:, kept], expected.transform(X.astype(float))[:, kept], atol=1e-6)
+    assert (scaled[:, 5] == 0).all()
+    own = projection.standardised(X, train, published="zhou2022")
+    np.testing.assert_allclose(own[~train][:, kept].mean(axis=0), 0, atol=1e-6)
+    projected = projection.standardised_first(X, train, "srp", rng=np.random.RandomState(0))
+    matrix = SparseRandomProjection(random_state=np.random.RandomState(0)).fit(scaled[train])
+    np.testing.assert_allclose(projected, matrix.transform(scaled), atol=1e-5)
+    components = projection.standardised_first(X, train, "pca", rng=None, variance=0.9)
+    pca = PCA(n_components=0.9, svd_solver="full").fit(scaled[train].astype(float))
+    # 1e-3: single precision at scores of order 100
+    np.testing.assert_allclose(np.abs(components), np.abs(pca.transform(scaled)), atol=1e-3)
+
+
+def test_layers_below_the_dimension_stay_as_they_are():
+    X = np.random.default_rng(8).normal(size=(30, 20)).astype(np.float32)
+    kept = projection.standardised_first(X, np.arange(30) < 20, "srp", rng=np.random.RandomState(0))
+    np.testing.assert_array_equal(kept, X)
+    with pytest.raises(ValueError, match="srp"):
+        projection.standardised_first(X, np.arange(30) < 20, "srq", rng=None)
 
 
 @pytest.mark.gpu
