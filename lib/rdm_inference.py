@@ -1,0 +1,326 @@
+"""How sure a comparison of RDMs is: noise ceilings, resampled subjects and stimuli, differences between models."""
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from lib import ceilings
+from lib import rdm_comparison as comparison
+from lib.inference import draws
+from lib.plugins import require
+from lib.rdm_permutation import corrected
+from lib.searchlight import pairs
+
+UNITS = ("subject", "stimulus", "subject and stimulus")
+AT_ONCE = 1 << 22  # values of all RDMs together that are ranked at a time
+
+
+def bounds(brain, *, measure="spearman", reranked=False):
+    """Bounds on the mean similarity with single subjects that the best possible RDM would reach.
+
+    In the space where the measure is an inner product, of unit vectors x_s: upper = |mean x_s|, which nothing
+    exceeds; lower = mean over subjects of the similarity with the mean of the others.
+
+    Parameters
+    ----------
+    brain : array (n_subjects, n_pairs)
+        Pairs that a subject lacks are left out for all.
+    measure : str
+        See `lib.rdm_comparison.similarities`.
+    reranked : bool
+        For "spearman": the mean of ranks is ranked again, as an RDM's would be; see `lib.ceilings.rdm_bounds`.
+
+    Returns
+    -------
+    lower, upper : float
+        NaN with fewer than two subjects, or if an RDM does not vary.
+
+    Raises
+    ------
+    ValueError
+        If the measure is unknown, or `reranked` is asked for another than "spearman".
+
+    References
+    ----------
+    Nili et al. (2014), PLoS Comput Biol 10:e1003553, section on the noise ceiling.
+    """
+    require(measure, comparison.MEASURES, "comparison of RDMs")
+    if reranked:
+        require(measure, ("spearman",), "measure that is ranked again")
+        return ceilings.rdm_bounds(brain[:, np.isfinite(brain).all(axis=0)])
+    if len(brain) < 2:
+        return np.nan, np.nan
+    lower, upper = _bounds(_gram(brain, measure)[None], np.ones((1, len(brain))))
+    return float(lower[0]), float(upper[0])
+
+
+def resampled(models, brain, *, measure="spearman", unit="subject and stimulus", n_resamples=1000, rng):
+    """Similarities and ceilings, had other subjects or other stimuli been drawn.
+
+    Drawn with replacement. Pairs of a stimulus with its own copy are left out: their dissimilarity 0 says
+    nothing. A subject drawn twice is left out with its copy when the lower bound is taken.
+
+    Parameters
+    ----------
+    models : array (n_models, n_pairs)
+    brain : array (n_subjects, n_pairs)
+        In both, pairs that any RDM lacks are left out for all.
+    measure : str
+        See `lib.rdm_comparison.similarities`; those that need more than weighted ranks are slow.
+    unit : {"subject", "stimulus", "subject and stimulus"}
+        What is drawn.
+    n_resamples : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    array (n_resamples, n_models + 2)
+        Mean over subjects of each model's similarity, then lower and upper bound. NaN where undefined: bounds
+        where all copies are of one subject, anything where too few stimuli are left.
+
+    Raises
+    ------
+    ValueError
+        If the unit or measure is unknown.
+    """
+    require(unit, UNITS, "unit of resampling")
+    require(measure, comparison.MEASURES, "comparison of RDMs")
+    both = np.vstack([models, brain])
+    stimuli = None if unit == "subject" else draws(comparison.n_stimuli(both.shape[1]), n_resamples, rng)
+    subjects = (
+        np.ones((n_resamples, len(brain)), int) if unit == "stimulus" else draws(len(brain), n_resamples, rng)
+    )
+    grams = _gram(both, measure)[None] if stimuli is None else _grams(both, measure, stimuli)
+    return _means(np.broadcast_to(grams, (n_resamples, *grams.shape[1:])), subjects)
+
+
+def covariance(models, brain, *, measure="spearman", unit="subject and stimulus", n_resamples=1000, rng):
+    """Covariance of the estimates of similarities and ceilings, from the bootstrap.
+
+    A resample of n units varies too little by (n - 1) / n, which is corrected. Where subjects and stimuli are
+    drawn together, what their measurement error contributes is counted three times; with the covariances
+    C_both, C_subject, C_stimulus of the three bootstraps the corrected one is a C_subject + b C_stimulus -
+    a b (C_both - C_subject - C_stimulus), a = n / (n - 1) for subjects and b for stimuli. Variances (of a
+    difference too, see `pairwise`) are kept between the larger single one and that of both.
+
+    Parameters
+    ----------
+    models, brain, measure, unit, n_resamples, rng
+        As for `resampled`.
+
+    Returns
+    -------
+    array (n_parts, n_models + 2, n_models + 2)
+        The covariances of which `variance` takes what it needs: one part, or for both units those of both, of
+        subjects, and of stimuli. NaN for a unit of which there is one.
+
+    References
+    ----------
+    Schütt, Kipnis, Diedrichsen & Kriegeskorte (2023), eLife 12:e82566, "two-factor bootstrap".
+    """
+    units = (unit,) if unit != UNITS[2] else (UNITS[2], *UNITS[:2])
+    numbers = {"subject": len(brain), "stimulus": comparison.n_stimuli(np.shape(models)[1])}
+    found = []
+    for one in units:
+        values = resampled(models, brain, measure=measure, unit=one, n_resamples=n_resamples, rng=rng)
+        n = numbers.get(one, min(numbers.values()))
+        factor = n / (n - 1) if one in numbers and n > 1 else (1 if n > 1 else np.nan)
+        found.append(factor * _pairwise_covariance(values))
+    return np.stack(found)
+
+
+def variance(covariances, contrast, n_subjects, n_stimuli):
+    """Variance of a weighted sum of estimates, of the parts that `covariance` gives.
+
+    Parameters
+    ----------
+    covariances : array (n_parts, n, n)
+    contrast : array (…, n)
+        Weights; what has weight 0 may be NaN.
+    n_subjects, n_stimuli : int
+
+    Returns
+    -------
+    array (…)
+    """
+    parts = np.stack([_quadratic(part, contrast) for part in covariances])
+    if len(parts) == 1:
+        return parts[0]
+    both, subject, stimulus = parts
+    a, b = (n / (n - 1) if n > 1 else np.nan for n in (n_subjects, n_stimuli))
+    # The single ones come corrected already.
+    corrected = subject + stimulus - a * b * (both - subject / a - stimulus / b)
+    return np.minimum(np.maximum(corrected, np.maximum(subject, stimulus)), np.maximum(both, 0))
+
+
+def intervals(models, brain, *, measure="spearman", unit="subject and stimulus", n_resamples=1000, rng):
+    """Mean similarity over subjects of each model and both ceilings, with bootstrap-t intervals.
+
+    Parameters
+    ----------
+    models, brain, measure, unit, n_resamples, rng
+        As for `resampled`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per model, in order, then "lower" and "upper": what, value, se, low, high (95 %, Student's t),
+        p (two-sided, against 0), n_free (degrees of freedom: the smaller number of units drawn, less one).
+    """
+    models, brain = np.asarray(models, float), np.asarray(brain, float)
+    n_models, k = len(models), len(models) + 2
+    gram = _gram(np.vstack([models, brain]), measure)[None]
+    value = _means(gram, np.ones((1, len(brain)), int))[0]
+    cov = covariance(models, brain, measure=measure, unit=unit, n_resamples=n_resamples, rng=rng)
+    sizes = len(brain), comparison.n_stimuli(models.shape[1])
+    se = np.sqrt(variance(cov, np.eye(k), *sizes))
+    n_free = min(n for n, name in zip(sizes, UNITS, strict=False) if name in unit) - 1
+    table = pd.DataFrame({"what": [*range(n_models), "lower", "upper"], "value": value, "se": se})
+    return _with_t(table, n_free)
+
+
+def pairwise(models, brain, *, measure="spearman", unit="subject and stimulus", n_resamples=1000, rng):
+    """Differences between the mean similarities of all pairs of models, each tested against none.
+
+    Parameters
+    ----------
+    models, brain, measure, unit, n_resamples, rng
+        As for `resampled`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        a, b (numbers of the models), value (similarity of a less that of b), se, low, high (95 %), p (two-sided
+        t), n_free, p_fwe (Holm) and p_fdr (Benjamini-Hochberg) over the pairs.
+    """
+    models, brain = np.asarray(models, float), np.asarray(brain, float)
+    n_models = len(models)
+    rows = np.transpose(pairs(n_models)) if n_models > 1 else np.empty((0, 2), int)
+    contrast = np.zeros((len(rows), n_models + 2))
+    contrast[np.arange(len(rows)), rows[:, 0]] = 1
+    contrast[np.arange(len(rows)), rows[:, 1]] = -1
+    gram = _gram(np.vstack([models, brain]), measure)[None]
+    value = _means(gram, np.ones((1, len(brain)), int))[0, :-2]
+    cov = covariance(models, brain, measure=measure, unit=unit, n_resamples=n_resamples, rng=rng)
+    sizes = len(brain), comparison.n_stimuli(models.shape[1])
+    table = pd.DataFrame({"a": rows[:, 0], "b": rows[:, 1], "value": contrast[:, :-2] @ value})
+    table["se"] = np.sqrt(variance(cov, contrast, *sizes))
+    n_free = min(n for n, name in zip(sizes, UNITS, strict=False) if name in unit) - 1
+    table = _with_t(table, n_free)
+    return table.assign(p_fwe=corrected(table["p"], "holm"), p_fdr=corrected(table["p"], "fdr_bh"))
+
+
+def _gram(vectors, measure):
+    """Similarities of all RDMs with each other, over the pairs that all have."""
+    have = np.isfinite(vectors).all(axis=0)
+    vectors = np.where(have, vectors, np.nan)
+    return comparison.similarities(vectors, vectors, measure=measure)
+
+
+def _grams(vectors, measure, stimuli):
+    """Similarities of all RDMs with each other, for each draw of stimuli (n_resamples, n_stimuli)."""
+    i, j = pairs(stimuli.shape[1])
+    have = np.isfinite(vectors).all(axis=0)
+    if measure not in ("spearman", "rho_a", "pearson", "cosine"):
+        return np.stack([_gram(_drawn(vectors, one), measure) for one in stimuli])
+    kept, found = vectors[:, have], []
+    order = np.argsort(kept, axis=1, kind="stable")
+    for some in np.array_split(stimuli, -(-kept.size * len(stimuli) // AT_ONCE)):
+        weights = (some[:, i] * some[:, j])[:, have].astype(float)
+        found.append(_weighted_gram(kept, order, weights, measure))
+    return np.concatenate(found)
+
+
+def _drawn(vectors, counts):
+    """RDMs of the stimuli drawn, as often as drawn; NaN between a stimulus and its copy."""
+    n = len(counts)
+    rows = np.repeat(np.arange(n), counts)
+    i, j = pairs(n)
+    number = np.full((n, n), -1)
+    number[i, j] = number[j, i] = np.arange(len(i))
+    wanted = number[rows[:, None], rows][pairs(len(rows))]
+    return np.where(wanted < 0, np.nan, vectors[:, wanted])
+
+
+def _weighted_gram(vectors, order, weights, measure):
+    """Similarities of all RDMs with each other, each pair counted as often as its weight says."""
+    total = weights.sum(axis=1)
+    shape = (len(weights), *vectors.shape)
+    if measure in comparison.RANKED:
+        rows = np.stack([_weighted_ranks(v, o, weights) for v, o in zip(vectors, order, strict=True)], axis=1)
+    else:
+        rows = np.broadcast_to(vectors, shape)
+    size = np.abs(rows).max(axis=2)
+    if measure != "cosine":
+        mean = np.einsum("rkm,rm->rk", rows, weights) / np.where(total > 0, total, np.nan)[:, None]
+        rows = rows - mean[..., None]
+    rows = rows * np.sqrt(weights)[:, None]
+    if measure == "rho_a":
+        rows = rows * np.sqrt(12 / np.where(total > 1, total**3 - total, np.nan))[:, None, None]
+    else:
+        rows = comparison.unit(rows, size)
+    return rows @ rows.swapaxes(1, 2)
+
+
+def _weighted_ranks(values, order, weights):
+    """Ranks (n_resamples, n) of values that come as often as weights say; ties share their mean rank."""
+    ordered = values[order]
+    first = np.r_[True, ordered[1:] != ordered[:-1]]
+    group = np.cumsum(first) - 1
+    reached = np.cumsum(weights[:, order], axis=1)[:, np.r_[np.flatnonzero(first)[1:], len(values)] - 1]
+    before = np.concatenate([np.zeros((len(weights), 1)), reached[:, :-1]], axis=1)
+    ranks = np.empty_like(weights)
+    ranks[:, order] = ((before + reached + 1) / 2)[:, group]
+    return ranks
+
+
+def _means(grams, subjects):
+    """Mean similarity of each model, lower and upper bound, from similarities of all and draws of subjects."""
+    n_subjects = subjects.shape[1]
+    with_models = grams[:, :-n_subjects, -n_subjects:]
+    means = np.einsum("rms,rs->rm", with_models, subjects) / n_subjects
+    lower, upper = _bounds(grams[:, -n_subjects:, -n_subjects:], subjects)
+    return np.column_stack([means, lower, upper])
+
+
+def _bounds(grams, subjects):
+    """Lower and upper bound from the similarities among subjects, and how often each is drawn."""
+    n = subjects.sum(axis=1)
+    shared = np.einsum("rst,rt->rs", grams, subjects)
+    whole = np.einsum("rs,rs->r", shared, subjects)
+    own = subjects * np.einsum("rss->rs", grams)
+    several = (subjects > 0).sum(axis=1) > 1
+    upper = np.sqrt(np.maximum(whole, 0)) / n
+    # Of the others: the similarity with their sum, over its length.
+    length = whole[:, None] - 2 * subjects * shared + subjects * own
+    length = np.sqrt(np.where(length > 1e-12 * whole[:, None], length, np.nan))
+    each = np.where(subjects > 0, (shared - own) / length, 0)
+    lower = (subjects * each).sum(axis=1) / n
+    return tuple(np.where(several, bound, np.nan) for bound in (lower, upper))
+
+
+def _pairwise_covariance(values):
+    """Covariance over rows of each two columns, of the rows where both are finite."""
+    here = np.isfinite(values)
+    number = here.T.astype(float) @ here
+    mean = np.where(here, values, 0).sum(axis=0) / np.maximum(here.sum(axis=0), 1)
+    centred = np.where(here, values - mean, 0)
+    return centred.T @ centred / np.where(number > 1, number - 1, np.nan)
+
+
+def _quadratic(matrix, contrast):
+    """cᵀ M c for each contrast; NaN of M counts only where the contrast is not 0."""
+    contrast = np.asarray(contrast, float)
+    filled = np.where(np.isnan(matrix), 0, matrix)
+    unknown = (np.abs(contrast) @ np.isnan(matrix) * np.abs(contrast)).sum(axis=-1) > 0
+    return np.where(unknown, np.nan, ((contrast @ filled) * contrast).sum(axis=-1))
+
+
+def _with_t(table, n_free):
+    """Student's interval and two-sided p of each value from its standard error."""
+    table = table.assign(n_free=n_free)
+    if n_free < 1:
+        return table.assign(se=np.nan, low=np.nan, high=np.nan, p=np.nan)
+    reach = stats.t.ppf(0.975, n_free) * table["se"]
+    t = table["value"].abs() / table["se"].where(table["se"] > 0)
+    return table.assign(low=table["value"] - reach, high=table["value"] + reach, p=2 * stats.t.sf(t, n_free))
