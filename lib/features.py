@@ -16,6 +16,7 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from lib import activations, artefacts, budget, partial, passes, plugins, projection, reduction, released
+from lib.published import RULES
 
 # A chunk of a stored layer holds the stimuli of one batch, and units up to this many bytes.
 CHUNK_BYTES = 1 << 20
@@ -269,7 +270,7 @@ def layer(path, name):
     return stored.rename({stored.dims[1]: "unit"})
 
 
-def effective_dimensionality(path, layer):
+def effective_dimensionality(path, layer, *, scaled=False, published=None):
     """Number of dimensions that the stimuli fill in a layer: (Σλ)² / Σλ² over the features' principal variances λ.
 
     Parameters
@@ -277,20 +278,41 @@ def effective_dimensionality(path, layer):
     path : str or pathlib.Path
         Written by `extract`.
     layer : str
+    scaled : bool
+        Divide every unit by its standard deviation over stimuli, as an RDM of z-scored units sees it; a constant unit
+        stays 0. Default: units are centred only, as a regression sees them.
+    published : {"tuckute2023"}, optional
+        Centre every stimulus over units as well, as a covariance with stimuli for variables does: what all units have
+        in common, one dimension, is taken out, though a regression can use it.
 
     Returns
     -------
     float
-        From 1 to the number of stimuli less one; NaN if no unit varies. Units are centred, not scaled.
+        From 1 to the number of stimuli less one; NaN if no unit varies.
+
+    Raises
+    ------
+    ValueError
+        If there is no such layer or published rule.
 
     References
     ----------
     Tuckute, Feather, Boebinger & McDermott (2023), PLoS Biol 21:e3002366, Methods (effective dimensionality).
     """
-    gram = 0
+    if published is not None:
+        plugins.require(published, RULES, "published rule")
+    gram, common, n_units = 0, 0, 0
     for piece in blocks(path, layer):
         centred = piece - piece.mean(axis=0, dtype=float)
+        if scaled:
+            std = centred.std(axis=0)
+            # What rounding leaves of a constant unit is not variance.
+            varies = std > 1e-12 * abs(piece).max(axis=0, initial=0)
+            centred = np.where(varies, centred / np.where(varies, std, 1), 0)
         gram = gram + centred @ centred.T
+        common, n_units = common + centred.sum(axis=1), n_units + centred.shape[1]
+    if published is not None:
+        gram = gram - np.outer(common, common) / n_units
     total = np.einsum("ij,ij->", gram, gram)
     return float(np.trace(gram) ** 2 / total) if total > 0 else np.nan
 

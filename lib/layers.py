@@ -4,8 +4,7 @@ import numpy as np
 import xarray as xr
 
 from lib import metrics, plugins
-
-PUBLISHED = ("tuckute2023",)
+from lib.published import RULES
 
 
 def selection_splits(n_layers, n_voxels, n_splits, *, seed=0, published=None):
@@ -42,7 +41,7 @@ def selection_splits(n_layers, n_voxels, n_splits, *, seed=0, published=None):
     if published is None:
         order = np.random.default_rng(seed).permuted(np.tile(half, (n_voxels, 1)), axis=1)
         return np.broadcast_to(order.astype(bool), (n_layers, n_voxels, n_splits))
-    plugins.require(published, PUBLISHED, "published rule")
+    plugins.require(published, RULES, "published rule")
     rng = np.random.RandomState(seed)
     halves = np.tile(half, (n_layers * n_voxels, 1))
     # One shuffle after another: only so are the random numbers used up as published.
@@ -57,6 +56,10 @@ def best_layer(scores, *, n_iterations=10, clip=None, published=None, n_copies=1
     In every iteration the splits are halved (`selection_splits`, seeded by the iteration's number); the layer
     of largest median score over one half is read by its median over the other. Exact ties are broken at
     random. A model of one layer has nothing to choose and is read on the same half.
+
+    Where each split tests half of the stimuli, the splits that choose and the splits that score share most of
+    their test stimuli, so a little optimism is left, more the more layers do equally well. `nested_layer` has
+    none.
 
     Parameters
     ----------
@@ -98,6 +101,75 @@ def best_layer(scores, *, n_iterations=10, clip=None, published=None, n_copies=1
     return dataset.assign_coords(_voxel_coordinates(scores))
 
 
+def nested_layer(scores, left_out):
+    """Score of the layer that predicts left-out train stimuli best, in every split.
+
+    The choice sees the train stimuli of its split alone, so the score on the test stimuli is not flattered.
+
+    Parameters
+    ----------
+    scores : xarray.DataArray (layer, split, voxel)
+        Any score on test stimuli; layers in the model's order.
+    left_out : xarray.DataArray (layer, split, voxel)
+        Explained variance of left-out train stimuli (`r2_left_out` of `encoding.encode`): larger is better. The
+        first of equal layers is taken; a layer that is NaN, or whose score is NaN, is not.
+
+    Returns
+    -------
+    xarray.Dataset (split, voxel)
+        `score` in units of the scores, `position` of the chosen layer from 1, `relative_position` from 0 to 1
+        (NaN for a model of one layer); all NaN where there was no layer to choose.
+
+    References
+    ----------
+    Varma & Simon (2006), BMC Bioinformatics 7:91 (bias of choosing and scoring on the same data).
+    """
+    scores = scores.transpose("layer", "split", "voxel")
+    eligible = left_out.transpose("layer", "split", "voxel").where(scores.notnull()).values
+    layer = np.where(np.isnan(eligible), -np.inf, eligible).argmax(axis=0)
+    position, relative = _positions(layer, eligible)
+    score = np.take_along_axis(scores.values, layer[None], axis=0)[0]
+    score = np.where(np.isnan(position), np.nan, score)
+    values = {"score": score, "position": position, "relative_position": relative}
+    dataset = xr.Dataset({name: (("split", "voxel"), value) for name, value in values.items()})
+    return dataset.assign_coords(_voxel_coordinates(scores))
+
+
+def leave_one_subject_out(values):
+    """Score of each subject in the layer that is best in the others.
+
+    Parameters
+    ----------
+    values : xarray.DataArray (layer, subject)
+        Any score; layers in the model's order. NaN drops out of the others' mean.
+
+    Returns
+    -------
+    xarray.Dataset (subject)
+        `score` in units of the values, `position` from 1 of the layer of largest mean over the other subjects,
+        `relative_position` from 0 to 1 (NaN for a model of one layer). NaN for a single subject, unless the
+        model has one layer and nothing is chosen. Subjects share stimuli and noise that is not theirs (the
+        stimuli drawn), so this guards against the chance of one subject, not of these stimuli.
+
+    References
+    ----------
+    Feather, Leclerc, Madry & McDermott (2023), Nat Neurosci 26:2017, Methods (best layer of voxels).
+    """
+    table = values.transpose("layer", "subject")
+    scores = table.values
+    known = np.isfinite(scores)
+    total = np.where(known, scores, 0).sum(axis=1, keepdims=True) - np.where(known, scores, 0)
+    n_others = known.sum(axis=1, keepdims=True) - known
+    others = np.divide(total, n_others, out=np.full(scores.shape, np.nan), where=n_others > 0)
+    others = others if len(scores) > 1 else scores
+    layer = np.where(np.isnan(others), -np.inf, others).argmax(axis=0)
+    position, relative = _positions(layer, others)
+    score = np.where(np.isnan(position), np.nan, np.take_along_axis(scores, layer[None], axis=0)[0])
+    found = {"score": score, "position": position, "relative_position": relative}
+    dataset = xr.Dataset({name: ("subject", value) for name, value in found.items()})
+    return dataset.assign_coords(subject=table["subject"])
+
+
 def preferred_layer(scores, *, clip=None, seed=0):
     """Layer of largest median score over all splits, per voxel: where it lies, not how good it is.
 
@@ -114,7 +186,8 @@ def preferred_layer(scores, *, clip=None, seed=0):
     -------
     xarray.Dataset (voxel)
         `position` from 1, `relative_position` from 0 to 1 (NaN for a model of one layer), NaN where every
-        layer is NaN; `n_tied` layers that share the largest value, 0 without a tie.
+        layer is NaN; `n_tied` layers that share the largest value, 0 without a tie; `score`, that largest
+        value, which is optimistic: chosen and read on the same splits.
 
     References
     ----------
@@ -125,6 +198,7 @@ def preferred_layer(scores, *, clip=None, seed=0):
     n_tied = (medians == np.fmax.reduce(medians)).sum(axis=0)
     n_tied = np.where(n_tied > 1, n_tied, 0)
     values = {"position": position, "relative_position": relative, "n_tied": n_tied}
+    values["score"] = np.fmax.reduce(medians)
     dataset = xr.Dataset({name: ("voxel", value) for name, value in values.items()})
     return dataset.assign_coords(_voxel_coordinates(scores))
 

@@ -1,4 +1,7 @@
-"""Numbers that the reproduced papers print, each with where it stands."""
+"""Numbers that the reproduced papers print, each with where it stands, and the names of their methods."""
+
+# What `published=` takes wherever the methods of Tuckute, Feather, Boebinger & McDermott (2023) differ from ours.
+RULES = ("tuckute2023",)
 
 # Tuckute, Feather, Boebinger & McDermott (2023), PLoS Biol, doi:10.1371/journal.pbio.3002366, figure 4C:
 # r² of the SpectroTemporal model for each component, printed to two digits.

@@ -80,12 +80,16 @@ def tables(found, *, smallest_repeat_r, level=0.95):
     return assigned.reset_index(), recovered.rename(columns=renamed)
 
 
-def quotable(found, *, smallest_repeat_r, level=0.95):
+def quotable(found, recovered, *, smallest_repeat_r, level=0.95):
     """Rows of numbers.csv about planted truth.
 
     Parameters
     ----------
-    found, smallest_repeat_r, level
+    found : pandas.DataFrame
+        As for `tables`.
+    recovered : pandas.DataFrame
+        The second of `tables`.
+    smallest_repeat_r, level
         As for `tables`.
 
     Returns
@@ -106,7 +110,6 @@ def quotable(found, *, smallest_repeat_r, level=0.95):
         "planted one; read-outs chosen to be told apart"
     )
     accuracy = accuracy.assign(quantity="layer_found", what=what)
-    _, recovered = tables(found, smallest_repeat_r=smallest_repeat_r, level=level)
     part = (
         "/explainable_"
         + recovered["explainable"].astype(str)
@@ -119,4 +122,4 @@ def quotable(found, *, smallest_repeat_r, level=0.95):
     recovered = recovered.assign(quantity="recovered_r2" + part, what=text + " without noise")
     rows = pd.concat([accuracy, recovered])
     name = "encode/" + rows["target"] + "/" + rows["model"] + "/" + rows["quantity"]
-    return rows.assign(name=name.str.lower())[["name", "value", "low", "high", "n", "unit", "what"]]
+    return rows.assign(name=name.str.lower())[inference.QUOTED]

@@ -1,4 +1,8 @@
-"""Intervals: resampled correlations against repeated rows and other libraries, coverage, Student's t."""
+"""Intervals and tests: against repeated rows, other libraries and the published code; coverage, false alarms."""
+
+import itertools
+import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -215,3 +219,232 @@ def test_a_unit_that_comes_twice_is_named_with_its_group():
     # of another kind the same rows may be different units
     table["session"] = np.arange(len(table)).astype(str)
     assert inference.mean_interval(table, value="score", by=["roi"], unit="session")["n"].tolist() == [6, 7]
+
+
+# Tests of differences
+
+
+@pytest.fixture
+def oracle():
+    folder = os.environ.get("COMPENDIUM_REFERENCE")
+    if not folder:
+        pytest.skip("COMPENDIUM_REFERENCE is not set")
+    return np.load(Path(folder) / "auditory_oracle.npz")
+
+
+def pair(n=8, seed=0, shift=0.4):
+    """Two conditions of the same units, which differ as a whole by more than the conditions do."""
+    rng = np.random.default_rng(seed)
+    common = 3 * rng.standard_normal(n)
+    a, b = common + 0.5 * rng.standard_normal((2, n))
+    return a + shift, b
+
+
+@pytest.mark.reference
+def test_published_bootstrap_and_shuffle_equal_the_published_code(oracle):
+    a, b = oracle["in_f_participant_A"], oracle["in_f_participant_B"]
+    found = [inference.bootstrap(*ab, published="tuckute2023")["p"] for ab in ((a, b), (b, a))]
+    np.testing.assert_allclose(found, oracle["f_participant_bootstrap_p"], rtol=0, atol=1e-12)
+    a, b = oracle["in_f_iterations_A"], oracle["in_f_iterations_B"]
+    found = [inference.shuffled_iterations(*ab) for ab in ((a, b), (b, a))]
+    np.testing.assert_allclose(found, oracle["f_component_shuffle_p"], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [2, 8, 20])
+def test_paired_t_equals_scipy(n):
+    a, b = pair(n)
+    found, expected = inference.paired_t(a, b, level=0.9), stats.ttest_rel(a, b)
+    assert (found["t"], found["p"]) == pytest.approx((expected.statistic, expected.pvalue), rel=1e-12)
+    interval = expected.confidence_interval(0.9)
+    assert (found["value"], found["low"], found["high"]) == pytest.approx(((a - b).mean(), *interval))
+    assert (found["df"], found["n"]) == (n - 1, n)
+
+
+def test_units_without_a_value_drop_out_of_both_conditions():
+    a, b = pair()
+    holed = a.copy()
+    holed[3] = np.nan
+    kept = np.arange(8) != 3
+    for test in (inference.paired_t, inference.sign_flip, inference.bootstrap, inference.wilcoxon):
+        assert test(holed, b) == test(a[kept], b[kept])
+    assert inference.correlation(holed, b) == inference.correlation(a[kept], b[kept])
+
+
+def test_one_unit_or_none_has_no_test():
+    for n in (0, 1):
+        a, b = np.ones(n), np.zeros(n)
+        assert np.isnan([inference.paired_t(a, b)[k] for k in ("low", "high", "t", "p")]).all()
+        assert np.isnan([inference.bootstrap(a, b)[k] for k in ("low", "high", "p")]).all()
+        assert np.isnan(inference.correlation(a, b)["value"])
+    assert np.isnan(inference.sign_flip([], []))
+    assert inference.sign_flip([1.0], [0.0]) == 1  # both signs are as far from 0
+
+
+def test_conditions_of_other_units_are_refused():
+    with pytest.raises(ValueError, match="same units"):
+        inference.paired_t(np.ones(3), np.ones(4))
+
+
+@pytest.mark.parametrize(("n", "shift"), [(2, 0.4), (5, 0.1), (8, 0.4), (8, 9)])
+def test_exact_swaps_equal_scipy(n, shift):
+    a, b = pair(n, shift=shift)
+    expected = stats.permutation_test(
+        (a, b), lambda x, y: np.mean(x - y), permutation_type="samples", n_resamples=np.inf
+    )
+    # scipy doubles the smaller tail, which for a symmetric distribution is the same
+    assert inference.sign_flip(a, b) == pytest.approx(expected.pvalue, rel=1e-12)
+    assert inference.sign_flip(b, a) == inference.sign_flip(a, b)
+
+
+def test_units_that_all_agree_have_the_smallest_p_there_is():
+    a, b = pair(8, shift=9)
+    assert inference.sign_flip(a, b) == 2 / 2**8
+    # as published one-sided, strictly above, floored
+    assert inference.sign_flip(a, b, published="feather2022") == 1 / 256
+    assert inference.sign_flip(b, a, published="feather2022") > 0.99
+    with pytest.raises(ValueError, match="published rule"):
+        inference.sign_flip(a, b, published="tuckute2023")
+
+
+def test_many_units_are_swapped_at_random_near_the_exact_value():
+    a, b = pair(17, seed=3, shift=0.2)
+    signs = np.array(list(itertools.product([-1, 1], repeat=17)))
+    exact = (abs(signs @ (a - b)) >= abs((a - b).sum()) - 1e-9).mean()
+    found = inference.sign_flip(a, b)
+    assert 0.01 < exact < 0.99
+    assert abs(found - exact) < 4 * np.sqrt(exact * (1 - exact) / 100_000)
+
+
+def test_no_difference_is_found_as_often_as_claimed():
+    # 8 units without any difference but a large common part: the test's false alarms at .05
+    rng, alarms = np.random.default_rng(0), []
+    for _ in range(400):
+        common = rng.standard_normal(8)
+        a, b = common + 0.3 * rng.standard_normal((2, 8))
+        paired = inference.bootstrap(a, b, n_resamples=400)["p"], inference.sign_flip(a, b)
+        printed = inference.bootstrap(a, b, n_resamples=400, published="tuckute2023")["p"]
+        alarms.append([inference.paired_t(a, b)["p"] <= 0.05, *(p <= 0.05 for p in paired), printed <= 0.05])
+    t, bootstrap, swaps, printed = np.mean(alarms, axis=0)
+    margin = 4 * np.sqrt(0.05 * 0.95 / 400)
+    assert t < 0.05 + margin
+    assert swaps < 0.05 + margin
+    # As percentile intervals do, the bootstrap of 8 units errs to the narrow side: measured .10.
+    assert bootstrap < 0.1 + 4 * np.sqrt(0.1 * 0.9 / 400)
+    # The published one leaves what units share in: it hardly ever sees a difference of the conditions.
+    assert printed < 0.03
+
+
+def test_pairing_sees_a_difference_that_the_published_bootstrap_cannot():
+    a, b = pair(20, shift=0.5)
+    found, printed = inference.bootstrap(a, b), inference.bootstrap(a, b, published="tuckute2023")
+    assert (found["value"], printed["value"]) == pytest.approx(2 * ((a - b).mean(),))
+    assert found["low"] > 0
+    assert found["p"] < 0.05
+    assert printed["p"] > 0.1
+    assert np.isnan([printed["low"], printed["high"]]).all()
+
+
+def test_bootstrap_probability_is_never_zero_and_has_two_sides():
+    a, b = pair(8, shift=9)
+    for first, second in ((a, b), (b, a)):
+        assert inference.bootstrap(first, second, n_resamples=999)["p"] == 2 / 1000
+    assert inference.bootstrap(a, b, n_resamples=999, published="tuckute2023")["p"] == 0
+    assert inference.bootstrap(a, a)["p"] == 1
+    with pytest.raises(ValueError, match="published rule"):
+        inference.bootstrap(a, b, published="tuckute")
+
+
+def test_resampled_difference_counts_both_tails():
+    drawn = np.r_[-np.ones(3), np.ones(96)]
+    found = inference.resampled_difference(drawn, 0.9)
+    assert found["p"] == 2 * 4 / 100
+    assert found["value"] == 0.9
+    assert (found["low"], found["high"]) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))
+    assert inference.resampled_difference(-drawn, -0.9)["p"] == found["p"]
+
+
+@pytest.mark.parametrize("n", [1, 4, 15])
+def test_wilcoxon_equals_scipy_without_ties(n):
+    a, b = pair(n)
+    exact, printed = inference.wilcoxon(a, b), inference.wilcoxon(a, b, published="tuckute2023")
+    assert exact["p"] == pytest.approx(stats.wilcoxon(a, b, method="exact").pvalue, rel=1e-12)
+    expected = stats.wilcoxon(a, b, method="approx", correction=False)
+    assert (printed["w"], printed["p"]) == pytest.approx((expected.statistic, expected.pvalue), rel=1e-12)
+
+
+def test_wilcoxon_with_ties_and_zeros_equals_all_signs():
+    a = np.array([0.25, 0.5, 0.75, 0.5, 0.5, 0.125, 0.375, 0.5])
+    b = np.array([0.5, 0.25, 0.5, 0.5, 0.25, 0.0, 0.25, 0.375])
+    found = inference.wilcoxon(a, b)
+    difference = (a - b)[a != b]
+    ranks = stats.rankdata(abs(difference))
+    assert len(set(ranks)) < len(ranks)
+    sums = [ranks[np.array(signs) > 0].sum() for signs in itertools.product([-1, 1], repeat=7)]
+    w = min(ranks[difference > 0].sum(), ranks[difference < 0].sum())
+    expected = min(1, 2 * np.mean(np.array(sums) <= w))
+    assert (found["w"], found["n"]) == (w, 7)
+    assert found["p"] == pytest.approx(expected, rel=1e-12)
+    printed = stats.wilcoxon(a, b, zero_method="wilcox", correction=False, method="approx")
+    assert inference.wilcoxon(a, b, published="tuckute2023")["p"] == pytest.approx(printed.pvalue, rel=1e-12)
+
+
+def test_equal_conditions_have_no_wilcoxon_test():
+    found = inference.wilcoxon(np.ones(5), np.ones(5))
+    assert found["n"] == found["w"] == 0
+    assert np.isnan(found["p"])
+    assert np.isnan(inference.wilcoxon(np.ones(5), np.ones(5), published="tuckute2023")["p"])
+
+
+# Printed beside figure 7 of Tuckute et al. (2023), doi:10.1371/journal.pbio.3002366 (RSA, Primary against another
+# region over 15 models): W and p to five decimals. Models on the diagonal drop out, and ties change the variance, so
+# only those whose ranks are known to be free of both can be computed from W alone.
+def test_wilcoxon_has_the_convention_of_the_printed_values():
+    # W = 0 of 15 models: all above the diagonal
+    found = inference.wilcoxon(np.arange(1.0, 16), np.zeros(15), published="tuckute2023")
+    assert (found["w"], round(found["p"], 5)) == (0, 0.00065)
+    # W = 1: the smallest difference below it
+    found = inference.wilcoxon(np.r_[-1.0, 2:16], np.zeros(15), published="tuckute2023")
+    assert (found["w"], round(found["p"], 5)) == (1, 0.00081)
+    # W = 14: the second and the twelfth
+    difference = np.arange(1.0, 16) * np.where(np.isin(np.arange(15), [1, 11]), -1, 1)
+    found = inference.wilcoxon(difference, np.zeros(15), published="tuckute2023")
+    assert (found["w"], round(found["p"], 5)) == (14, 0.00898)
+
+
+def test_holm_equals_its_definition():
+    p = np.array([0.04, np.nan, 0.01, 0.03, 0.5])
+    # 4 tests: .01 * 4, .03 * 3, then never below an earlier one
+    np.testing.assert_allclose(inference.holm(p), [0.09, np.nan, 0.04, 0.09, 0.5], rtol=1e-12)
+    assert inference.holm([]).shape == (0,)
+    assert np.isnan(inference.holm([np.nan])).all()
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_correlation_equals_scipy(sign):
+    a, b = pair(12)
+    found, expected = inference.correlation(a, sign * b), stats.pearsonr(a, sign * b)
+    assert (found["r"], found["p"]) == pytest.approx((expected.statistic, expected.pvalue), rel=1e-12)
+    assert found["value"] == pytest.approx(expected.statistic**2)
+    bounds = np.sort(np.square(expected.confidence_interval(0.95)))
+    assert (found["low"], found["high"]) == pytest.approx(tuple(bounds), rel=1e-12)
+
+
+def test_squared_correlation_that_may_be_none_has_an_interval_from_zero():
+    x = np.arange(6.0)
+    found = inference.correlation(x, np.array([1, -1, 1, 1, -1, 1.0]))
+    assert found["low"] == 0
+    assert found["high"] > found["value"]
+
+
+def test_correlation_of_three_units_has_no_interval_and_of_constants_no_value():
+    found = inference.correlation([0, 1, 2.0], [0, 1, 1.0])
+    assert found["value"] == pytest.approx(0.75)
+    assert np.isnan([found["low"], found["high"]]).all()
+    assert np.isnan(inference.correlation([0, 1, 2.0], np.ones(3))["value"])
+    assert np.isnan(inference.correlation([0, 1.0], [0, 1.0])["value"])
+
+
+def test_shuffles_of_iterations_count_strictly_larger_differences():
+    assert inference.shuffled_iterations(np.ones(10), np.ones(10), n_permutations=20) == 0
+    p = inference.shuffled_iterations(np.arange(10.0), np.arange(10.0) + 0.5, n_permutations=500)
+    assert 0.4 < p < 0.8

@@ -19,6 +19,10 @@ def oracle():
     return np.load(Path(folder) / "auditory_oracle.npz")
 
 
+def keys(oracle, prefix):
+    return {key for key in oracle.files if key.startswith(prefix)}
+
+
 def labelled(values, **voxel):
     """Scores (layer, voxel, split) with coordinates of the voxels."""
     return xr.DataArray(
@@ -68,12 +72,15 @@ def test_best_layer_equals_the_published_code(oracle, model):
     compared = 0
     for ours, theirs in names.items():
         over = layers.over_iterations(found[ours])
+        if (key := f"c_{model}_iter_{theirs}") in oracle:
+            np.testing.assert_allclose(found[ours], oracle[key], rtol=0, atol=1e-12)
+            compared += 1
         for stat, end in suffixes.items():
             key = f"c_{model}_{theirs}{end}"
             if key in oracle:
                 np.testing.assert_allclose(over[stat], oracle[key], rtol=0, atol=1e-12)
                 compared += 1
-    assert compared == (3 if model == "spectemp" else 9)
+    assert compared == len(keys(oracle, f"c_{model}_"))
 
 
 @pytest.mark.reference
@@ -81,8 +88,29 @@ def test_components_equal_the_published_code(oracle):
     best = layers.best_layer(labelled(oracle["in_c_r2_comp"]), published="tuckute2023")
     np.testing.assert_allclose(best.score, oracle["c_comp_iter_median_r2_test"], rtol=0, atol=1e-12)
     np.testing.assert_array_equal(best.position, oracle["c_comp_iter_pos"])
-    sem = layers.over_iterations(best.score)["sem"]
-    np.testing.assert_allclose(sem, oracle["c_comp_median_r2_test_sem_over_it"], rtol=0, atol=1e-12)
+    score, position = (layers.over_iterations(best[name]) for name in ("score", "position"))
+    found = {
+        "median_r2_test": score["mean"],
+        "median_r2_test_std_over_it": score["std"],
+        "median_r2_test_sem_over_it": score["sem"],
+        "pos": position["mean"],
+        "rel_pos": best["relative_position"].mean("iteration"),
+    }
+    for name, value in found.items():
+        np.testing.assert_allclose(value, oracle[f"c_comp_{name}"], rtol=0, atol=1e-12)
+    iterations = {"c_comp_iter_median_r2_test", "c_comp_iter_pos"}
+    assert iterations | {f"c_comp_{name}" for name in found} == keys(oracle, "c_comp_")
+
+
+@pytest.mark.reference
+def test_every_key_about_layers_is_compared(oracle):
+    # c_: `test_best_layer…`, `test_components…`, `test_figure…`; e_: `test_preferred_layer…`; f_: tests/test_inference
+    prefixes = ("c_modelA_", "c_modelB_", "c_spectemp_", "c_comp_")
+    rest = {key for key in keys(oracle, "c_") | keys(oracle, "e_") if not key.startswith(prefixes)}
+    source = Path(__file__).read_text(encoding="utf-8")
+    assert {key for key in rest if f'oracle["{key}"]' not in source} == set()
+    source = Path(__file__).with_name("test_inference.py").read_text(encoding="utf-8")
+    assert {key for key in keys(oracle, "f_") if f'oracle["{key}"]' not in source} == set()
 
 
 @pytest.mark.reference
@@ -190,3 +218,89 @@ def test_subject_medians_keep_other_dimensions_and_leave_unnamed_voxels_out():
     assert set(found.dims) == {"layer", "split", "roi"}
     assert found.roi.values.tolist() == ["a", "b"]
     np.testing.assert_allclose(found.sel(roi="a", layer=2, split=4), np.median(scores.values[2, [0, 3], 4]))
+
+
+# Nested choice, other subjects, the same data
+
+
+def test_nested_layer_is_chosen_without_the_scores():
+    scores = random_scores(n_layers=5)
+    left_out = scores.copy(data=np.random.default_rng(1).random(scores.shape))
+    found = layers.nested_layer(scores, left_out)
+    for v in range(0, 30, 7):
+        for k in range(10):
+            best = int(left_out.values[:, v, k].argmax())
+            assert found.score[k, v] == scores.values[best, v, k]
+            assert found.position[k, v] == best + 1
+            assert found.relative_position[k, v] == best / 4
+    assert found.subject.values.tolist() == scores.subject.values.tolist()
+    other = layers.nested_layer(scores + 1, left_out)  # whatever the scores are
+    np.testing.assert_array_equal(other.position, found.position)
+
+
+def test_nested_choice_is_not_optimistic_where_all_layers_are_alike():
+    scores = random_scores(n_layers=8, n_voxels=2000)
+    left_out = scores.copy(data=np.random.default_rng(1).random(scores.shape))
+    nested = layers.nested_layer(scores, left_out).score.mean()
+    # uniform numbers: mean 1/2, standard deviation .289
+    assert abs(nested - 0.5) < 4 * 0.289 / np.sqrt(20_000)
+    assert layers.preferred_layer(scores).score.mean() > 0.6
+
+
+def test_nested_choice_leaves_out_layers_without_a_value():
+    scores = random_scores(n_layers=3, n_voxels=4)
+    left_out = scores.copy(data=np.tile([0.1, 0.2, 0.3], (10, 4, 1)).T)
+    left_out.values[2, 0] = np.nan  # its choice unknown
+    scores.values[2, 1] = np.nan  # its score unknown
+    left_out.values[:, 2] = np.nan
+    found = layers.nested_layer(scores, left_out)
+    np.testing.assert_array_equal(found.position, np.tile([2, 2, np.nan, 3], (10, 1)))
+    assert found.isel(voxel=2).to_dataarray().isnull().all()
+    assert found.isel(voxel=[0, 1, 3]).to_dataarray().notnull().all()
+
+
+def test_one_layer_is_read_in_every_split():
+    scores = random_scores(n_layers=1)
+    found = layers.nested_layer(scores, scores * 0)
+    np.testing.assert_array_equal(found.score, scores.values[0].T)
+    assert (found.position == 1).all()
+    assert found.relative_position.isnull().all()
+
+
+def test_left_out_subjects_do_not_choose_their_layer():
+    values = xr.DataArray(
+        [[0.5, 0.5, 0.9], [0.6, 0.6, 0.1], [0.1, 0.2, 0.3]],
+        dims=("layer", "subject"),
+        coords={"subject": ["a", "b", "c"]},
+    )
+    found = layers.leave_one_subject_out(values)
+    # c alone prefers layer 1 by far, so that it wins for a and b; the others' choice for c is layer 2
+    assert found.position.values.tolist() == [1, 1, 2]
+    assert found.score.values.tolist() == [0.5, 0.5, 0.1]
+    assert found.relative_position.values.tolist() == [0, 0, 0.5]
+    assert found.subject.values.tolist() == ["a", "b", "c"]
+
+
+def test_missing_subjects_drop_out_of_the_others():
+    values = xr.DataArray([[0.5, np.nan, 0.9], [0.6, 0.6, 0.1]], dims=("layer", "subject"))
+    found = layers.leave_one_subject_out(values)
+    # for a: 0.9 of c alone against .35; for b .7 against .35; for c .5 against .6
+    assert found.position.values.tolist() == [1, 1, 2]
+    np.testing.assert_array_equal(found.score, [0.5, np.nan, 0.1])
+
+
+def test_a_single_subject_has_no_others_but_a_single_layer_needs_none():
+    alone = xr.DataArray([[0.5], [0.6]], dims=("layer", "subject"))
+    assert layers.leave_one_subject_out(alone).to_dataarray().isnull().all()
+    found = layers.leave_one_subject_out(alone[:1])
+    assert (found.score, found.position) == (0.5, 1)
+    assert found.relative_position.isnull().all()
+
+
+def test_the_preferred_layers_own_score_is_the_largest_median():
+    scores = random_scores()
+    scores.values[:, 3] = np.nan
+    expected = np.nanmax(np.median(scores.values[:, [0, 1, 2, *range(4, 30)]], axis=2), axis=0)
+    found = layers.preferred_layer(scores).score
+    np.testing.assert_array_equal(found[[0, 1, 2, *range(4, 30)]], expected)
+    assert np.isnan(found[3])

@@ -118,14 +118,14 @@ def test_targets_are_kept_apart():
 
 def test_quotable_numbers_are_those_of_the_tables():
     table = found()
-    numbers = recovery.quotable(table, smallest_repeat_r=0.3).set_index("name")
+    _, recovered = recovery.tables(table, smallest_repeat_r=0.3)
+    numbers = recovery.quotable(table, recovered, smallest_repeat_r=0.3).set_index("name")
     assert numbers.index.is_unique
     reliable = table[table["repeat_r"] > 0.3]
     right = (reliable["layer"] == reliable["true_layer"]).groupby(reliable["subject"]).mean()
     first = numbers.loc["encode/toy/net/layer_found"]
     assert first["value"] == pytest.approx(right.mean(), rel=1e-12)
     assert first["n"] == 2
-    _, recovered = recovery.tables(table, smallest_repeat_r=0.3)
     assert len(numbers) == 1 + len(recovered)
     for row in recovered.itertuples():
         name = f"encode/toy/net/recovered_r2/explainable_{row.explainable}_share_{row.planted_share}"
@@ -134,5 +134,7 @@ def test_quotable_numbers_are_those_of_the_tables():
 
 
 def test_quotable_numbers_can_be_saved(tmp_path):
-    numbers = recovery.quotable(pd.concat([found(), found(target="other")]), smallest_repeat_r=0.3)
+    both = pd.concat([found(), found(target="other")])
+    _, recovered = recovery.tables(both, smallest_repeat_r=0.3)
+    numbers = recovery.quotable(both, recovered, smallest_repeat_r=0.3)
     plotting.save_numbers(numbers, tmp_path / "numbers.csv")
