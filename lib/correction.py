@@ -4,7 +4,9 @@ from functools import partial
 from itertools import combinations
 
 import numpy as np
-from scipy import special
+import pandas as pd
+import xarray as xr
+from scipy import special, stats
 
 from lib import ceilings, plugins, reliability
 
@@ -167,7 +169,7 @@ def noise_ceiling(Y, *, published=None):
 
 
 def unbiased_r2(r, n_stimuli):
-    """Squared correlation without the share that chance adds to it, (1 - r²)² / n to first order.
+    """Squared correlation without what chance adds to it, (1 - r²) (1 - 2 r²) / n to first order.
 
     1 - (n - 3) / (n - 2) (1 - r²) F(1, 1; n / 2; 1 - r²), with F Gauss's hypergeometric function: exactly
     unbiased for normal responses and predictions.
@@ -196,7 +198,88 @@ def unbiased_r2(r, n_stimuli):
     if n_stimuli < 4:
         raise ValueError(f"r² over {n_stimuli} stimuli has no unbiased estimate; at least 4 are needed")
     rest = 1 - np.asarray(r, float) ** 2
-    return 1 - (n_stimuli - 3) / (n_stimuli - 2) * rest * special.hyp2f1(1, 1, n_stimuli / 2, rest)
+    return 1 - (n_stimuli - 3) / (n_stimuli - 2) * rest * _hypergeometric(n_stimuli / 2, rest)
+
+
+def pooled_ratio(explained, explainable, *, level=0.95):
+    """Explained over explainable variance of a population of subjects, with an interval that holds for it.
+
+    The ratio of means over subjects, so that no subject's small denominator dominates, and its jackknife: with
+    R the ratio of all s subjects and R_i that without subject i, the pseudo-values s R - (s - 1) R_i have as mean
+    the estimate, free of a ratio's bias to the order 1 / s, and give Student's t interval with s - 1 degrees of
+    freedom. Subjects are a sample; stimuli are the ones used.
+
+    Parameters
+    ----------
+    explained, explainable : array (…, n_subjects)
+        Of each subject, means over voxels (and splits) of r² (`unbiased_r2`) and of voxel · prediction (`terms`).
+        Negative values belong to the means. A subject with NaN drops out.
+    level : float
+        Of confidence, between 0 and 1.
+
+    Returns
+    -------
+    value, low, high : array (…)
+        NaN without two subjects, or where a mean without one subject is not above 0: too little signal to divide
+        by.
+
+    References
+    ----------
+    Quenouille (1956), Biometrika 43:353; Tukey (1958), Ann Math Stat 29:614.
+    """
+    explained, explainable = np.broadcast_arrays(np.asarray(explained, float), explainable)
+    here = np.isfinite(explained) & np.isfinite(explainable)
+    s = np.where(here.sum(axis=-1) > 1, here.sum(axis=-1), np.nan)[..., None]
+    above, below = (np.where(here, side, 0) for side in (explained, explainable))
+    totals = [side.sum(axis=-1, keepdims=True) for side in (above, below)]
+    without = _ratio(totals[0] - above, totals[1] - below)
+    pseudo = s * _ratio(*totals) - (s - 1) * without
+    value = np.where(here, pseudo, 0).sum(axis=-1, keepdims=True) / s
+    error = np.sqrt(np.where(here, (pseudo - value) ** 2, 0).sum(axis=-1, keepdims=True) / (s - 1) / s)
+    half = stats.t.ppf((1 + level) / 2, s - 1) * error
+    return tuple(bound[..., 0] for bound in (value, value - half, value + half))
+
+
+def pooled_interval(scores, *, n_test, by=None):
+    """Corrected r² of all voxels, and of each region, in the population of subjects: `pooled_ratio` of an analysis.
+
+    Parameters
+    ----------
+    scores : xarray.Dataset (split, voxel)
+        `r`, `constant_prediction`, `reliability_voxel` and `reliability_prediction` of one layer (see
+        `lib.encoding.encode`), or of each voxel's layer where it was chosen on other data; coordinates subject and
+        `by` of the voxels. Voxels with NaN in all splits drop out; shares of 0 and less stay in the means.
+    n_test : int
+        Number of test stimuli of a split.
+    by : str, optional
+        Coordinate that names regions; an empty name is none.
+
+    Returns
+    -------
+    pandas.DataFrame
+        part ("all", then regions), value, low, high (95 %), n (subjects with such voxels), unit, interval.
+    """
+    constant = (scores["constant_prediction"] == 1) & np.isfinite(scores["r"])
+    r2 = xr.where(constant, 0, unbiased_r2(scores["r"], n_test))
+    ceiling = scores["reliability_voxel"] * scores["reliability_prediction"]
+    counted = np.isfinite(r2) & np.isfinite(ceiling)
+    means = {
+        "explained": r2.where(counted).mean("split"),
+        "explainable": ceiling.where(counted).mean("split"),
+    }
+    table = pd.DataFrame({name: value.values for name, value in means.items()})
+    table["subject"] = scores["subject"].values
+    parts = {"all": table}
+    if by is not None:
+        names = scores[by].values
+        parts |= {name: table[names == name] for name in pd.unique(names) if name != ""}
+    rows = []
+    for part, voxels in parts.items():
+        subjects = voxels.dropna().groupby("subject")[["explained", "explainable"]].mean()
+        bounds = pooled_ratio(subjects["explained"], subjects["explainable"])
+        rows.append((part, *(float(bound) for bound in bounds), len(subjects)))
+    table = pd.DataFrame(rows, columns=["part", "value", "low", "high", "n"])
+    return table.assign(unit="subject", interval="jackknife t")
 
 
 def _explainable_variance(Y):
@@ -211,6 +294,18 @@ def _reliability(Y, n_repeats, published):
     r = reliability.single_repeat_reliability(Y)
     value = reliability.reliability(r, n_repeats, Y.shape[1], published=published)
     return np.where(n_repeats > 1, value, np.nan)
+
+
+def _hypergeometric(c, x):
+    """Gauss's F(1, 1; c; x) for x in [0, 1]."""
+    if c < 20:
+        return special.hyp2f1(1, 1, c, x)
+    # Its gamma functions overflow for large c, where the series ends soon.
+    term = total = np.ones_like(x)
+    for k in range(60):
+        term = term * (k + 1) * x / (c + k)
+        total = total + term
+    return total
 
 
 def _halves(n_repeats):
