@@ -1,0 +1,203 @@
+"""Neighbourhoods of searchlights: cubes and spheres of voxels, discs on a cortical surface, and the way back."""
+
+import numpy as np
+from scipy import sparse, spatial
+from scipy.sparse import csgraph
+
+# Distances along a surface, from so many centres to all vertices, are held at a time.
+CENTRES_AT_ONCE = 256
+
+
+def coordinates(mask, affine):
+    """Places of a mask's voxels in mm.
+
+    Parameters
+    ----------
+    mask : array_like, (n_i, n_j, n_k)
+        Non-zero inside.
+    affine : array_like, (4, 4)
+        From voxel numbers to mm, as in NIfTI.
+
+    Returns
+    -------
+    array (n_voxels, 3)
+        In the order of `mask[mask != 0]`.
+    """
+    affine = np.asarray(affine, float)
+    return np.argwhere(mask) @ affine[:3, :3].T + affine[:3, 3]
+
+
+def spheres(places, radius_mm, centres=None):
+    """Voxels not farther than a radius from each centre.
+
+    Parameters
+    ----------
+    places : array (n_voxels, 3)
+        In mm; see `coordinates`.
+    radius_mm : float
+    centres : array (n_centres, 3), optional
+        In mm; by default the voxels themselves.
+
+    Returns
+    -------
+    scipy.sparse.csr_array (n_centres, n_voxels), bool
+    """
+    tree = spatial.cKDTree(places)
+    centres = places if centres is None else centres
+    # A share of the radius more: voxels at the radius exactly are in, whatever an affine's rounding says.
+    found = tree.query_ball_point(centres, radius_mm * (1 + 1e-9), return_sorted=True)
+    return _sparse(found, len(places))
+
+
+def cubes(mask, corners, sizes):
+    """Voxels of a mask in each block of a volume.
+
+    Parameters
+    ----------
+    mask : array_like, (n_i, n_j, n_k)
+        Non-zero inside. All ones: every voxel of the blocks, as published.
+    corners, sizes : int arrays (n_blocks, 3)
+        As `lib.searchlight.blocks` gives them.
+
+    Returns
+    -------
+    scipy.sparse.csr_array (n_blocks, n_voxels), bool
+        Columns in the order of `mask[mask != 0]`.
+    """
+    mask = np.asarray(mask) != 0
+    column = np.where(mask, np.cumsum(mask).reshape(mask.shape) - 1, -1)
+    found = [column[_box(corner, size)] for corner, size in zip(corners, sizes, strict=True)]
+    return _sparse([block[block >= 0] for block in found], int(mask.sum()))
+
+
+def discs(vertices, faces, radius_mm, centres=None):
+    """Vertices of a surface not farther than a radius from each centre, along the edges of its triangles.
+
+    Paths along edges are longer than the shortest ones across triangles, by up to 15 % on regular meshes: discs
+    are a little smaller than their radius says.
+
+    Parameters
+    ----------
+    vertices : array (n_vertices, 3)
+        In mm, of the surface on which distances are to be measured.
+    faces : int array (n_faces, 3)
+        Vertices of each triangle.
+    radius_mm : float
+    centres : int array (n_centres,), optional
+        Vertices; by default all.
+
+    Returns
+    -------
+    scipy.sparse.csr_array (n_centres, n_vertices), bool
+
+    References
+    ----------
+    Oosterhof et al. (2011), NeuroImage 56, 593-600 (searchlights on surfaces).
+    """
+    a, b = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).T
+    lengths = np.linalg.norm(vertices[a] - vertices[b], axis=1)
+    n = len(vertices)
+    # Each inner edge comes from two triangles, in both directions: the larger of equal lengths is that length.
+    graph = sparse.csr_array((lengths, (a, b)), shape=(n, n))
+    edges = sparse.csr_array((np.ones(len(a)), (a, b)), shape=(n, n))
+    graph.data /= edges.data
+    graph = graph.maximum(graph.T)
+    centres = np.arange(n) if centres is None else np.asarray(centres)
+    found = []
+    for start in range(0, len(centres), CENTRES_AT_ONCE):
+        some = centres[start : start + CENTRES_AT_ONCE]
+        distances = csgraph.dijkstra(graph, directed=False, indices=some, limit=radius_mm * (1 + 1e-9))
+        found.extend(np.flatnonzero(row) for row in np.isfinite(distances))
+    return _sparse(found, n)
+
+
+def paint(values, corners, sizes, shape, *, radius=1, published=None):
+    """A volume in which each block's value fills the block's inner part.
+
+    Parameters
+    ----------
+    values : array (n_blocks,)
+    corners, sizes : int arrays (n_blocks, 3)
+        As `lib.searchlight.blocks` gives them.
+    shape : tuple of int
+        Of the volume.
+    radius : int
+        Voxels between a block's border and its inner part, as given to `blocks`.
+    published : {"dwivedi2021"}, optional
+        Each block's value is written to as many voxels as the whole block has, shifted by `radius`; later blocks
+        overwrite earlier ones, and values spill beyond the inner parts.
+
+    Returns
+    -------
+    array (n_i, n_j, n_k), float32
+        NaN where nothing was written. Single precision whatever the mask's type: integers would turn NaN into 0,
+        which means something in a map.
+
+    References
+    ----------
+    Dwivedi et al. (2021), PLoS Comput Biol 17, e1009267, scripts.
+    """
+    volume = np.full(shape, np.nan, np.float32)
+    extents = sizes if published else sizes - 2 * radius
+    for value, corner, extent in zip(values, corners, extents, strict=True):
+        volume[_box(corner + radius, extent)] = value
+    return volume
+
+
+def of_target(responses, radius_mm, centres=None, *, keep_repeats=False):
+    """Patterns and spheres of each subject of a data set, around the same centres.
+
+    Parameters
+    ----------
+    responses : xarray.Dataset
+        With `response` (repeat, stimulus, voxel) and coordinates subject, x, y and z per voxel, in mm and in a
+        space that the subjects share (attribute `space`).
+    radius_mm : float
+    centres : array (n_centres, 3), optional
+        In mm; by default every place where some subject has a voxel.
+    keep_repeats : bool
+        Not their mean, for crossed measures.
+
+    Returns
+    -------
+    patterns : dict of str to array (n_stimuli, n_voxels) or (n_repeats, n_stimuli, n_voxels)
+        Of each subject: mean over the repeats that were measured, or all repeats.
+    neighbourhoods : dict of str to scipy.sparse.csr_array (n_centres, n_voxels)
+    centres : array (n_centres, 3)
+
+    Raises
+    ------
+    ValueError
+        If voxels have no coordinates, or their spaces differ.
+    """
+    missing = [axis for axis in "xyz" if axis not in responses.coords]
+    if missing:
+        raise ValueError(f"responses have no coordinates {missing}: there is no neighbourhood to search")
+    spaces = {responses[axis].attrs.get("space") for axis in "xyz"}
+    if len(spaces) > 1:
+        raise ValueError(f"coordinates x, y and z lie in different spaces: {sorted(map(str, spaces))}")
+    places = np.stack([responses[axis].values for axis in "xyz"], axis=1)
+    if centres is None:
+        centres = np.unique(places, axis=0)
+    patterns, neighbourhoods = {}, {}
+    for subject in dict.fromkeys(responses["subject"].values.tolist()):
+        here = responses["subject"].values == subject
+        own = responses["response"][..., here].transpose(..., "stimulus", "voxel")
+        patterns[subject] = (own if keep_repeats else own.mean("repeat", skipna=True)).values
+        neighbourhoods[subject] = spheres(places[here], radius_mm, centres)
+    return patterns, neighbourhoods, centres
+
+
+def _box(corner, extent):
+    """Slices of a box of voxels; nothing where its extent is not positive."""
+    return tuple(slice(int(c), int(c) + max(int(e), 0)) for c, e in zip(corner, extent, strict=True))
+
+
+def _sparse(found, n_columns):
+    """Rows of columns as a sparse matrix of True."""
+    lengths = [len(row) for row in found]
+    indices = (
+        np.concatenate([np.asarray(row, np.int64) for row in found]) if len(found) else np.zeros(0, np.int64)
+    )
+    ends = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    return sparse.csr_array((np.ones(len(indices), bool), indices, ends), shape=(len(lengths), n_columns))

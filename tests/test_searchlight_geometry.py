@@ -1,0 +1,165 @@
+"""Neighbourhoods of searchlights, and the way back to volumes."""
+
+import numpy as np
+import oracle_maps
+import pytest
+import xarray as xr
+from nilearn import datasets as bundled
+
+from lib import searchlight
+from lib import searchlight_geometry as geometry
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(9)
+
+
+AFFINE = np.array([[0, -3, 0, 40], [2, 0, 0, -10], [0, 0.5, 4, 7], [0, 0, 0, 1.0]])
+
+
+def test_spheres_hold_the_voxels_within_their_radius(rng):
+    mask = rng.random((7, 6, 5)) < 0.6
+    places = geometry.coordinates(mask, AFFINE)
+    np.testing.assert_allclose(places[3], (AFFINE @ [*np.argwhere(mask)[3], 1])[:3])
+    distances = np.linalg.norm(places[:, None] - places, axis=-1)
+    np.testing.assert_array_equal(geometry.spheres(places, 6.1).toarray(), distances <= 6.1)
+    centres = rng.random((4, 3)) * 10
+    found = geometry.spheres(places, 5, centres)
+    expected = np.linalg.norm(centres[:, None] - places, axis=-1) <= 5
+    np.testing.assert_array_equal(found.toarray(), expected)
+
+
+def test_voxels_at_the_radius_are_in():
+    places = geometry.coordinates(np.ones((5, 5, 5)), np.diag([0.1, 0.1, 0.1, 1]))
+    assert geometry.spheres(places, 0.2)[[62]].sum() == 33
+
+
+def test_cubes_are_the_blocks_voxels(rng):
+    mask = rng.random((9, 8, 7)) < 0.5
+    corners, sizes = searchlight.blocks(mask)
+    number = np.arange(mask.size).reshape(mask.shape)
+    for whole, inside in ((np.ones(mask.shape), False), (mask, True)):
+        found = geometry.cubes(whole, corners, sizes)
+        columns = number[whole != 0]
+        for row, (i, j, k), (a, b, c) in zip(range(len(corners)), corners, sizes, strict=True):
+            box = np.s_[i : i + a, j : j + b, k : k + c]
+            expected = number[box][mask[box]] if inside else number[box].ravel()
+            np.testing.assert_array_equal(columns[found[[row]].indices], expected)
+
+
+@pytest.mark.reference
+def test_published_blocks_and_painting_are_reproduced():
+    oracle = oracle_maps.arrays()
+    corners, sizes = searchlight.blocks(oracle["mask"])
+    np.testing.assert_array_equal(corners, oracle["block_corner"])
+    np.testing.assert_array_equal(sizes, oracle["block_size"])
+    blocks = geometry.cubes(np.ones_like(oracle["mask"]), corners, sizes)
+    ends = [(row.indices[0], row.indices[-1], row.nnz) for row in (blocks[[i]] for i in range(len(corners)))]
+    np.testing.assert_array_equal(ends, oracle["block_first_last_voxel"])
+    values, shape = oracle["paint_values"], oracle["mask"].shape
+    found = geometry.paint(values, corners, sizes, shape, published="dwivedi2021")
+    np.testing.assert_array_equal(found, oracle["paint_volume"])
+
+
+def single():
+    """A mask with one block."""
+    mask = np.zeros((12, 12, 12))
+    mask[5:7, 5:7, 5:7] = 1
+    return mask, *searchlight.blocks(mask)
+
+
+def test_published_painting_spills_and_the_correct_one_fills_the_inner_part():
+    mask, corners, sizes = single()
+    spilt = geometry.paint([3.0], corners, sizes, mask.shape, published="dwivedi2021")
+    assert np.isfinite(spilt).sum() == 64
+    assert np.isfinite(spilt[5:9, 5:9, 5:9]).all()
+    found = geometry.paint([3.0], corners, sizes, mask.shape)
+    np.testing.assert_array_equal(found, np.where(mask, 3, np.nan))
+    assert found.dtype == np.float32
+
+
+def test_inner_parts_tile_what_is_searched(rng):
+    mask = rng.random((9, 8, 7)) < 0.3
+    corners, sizes = searchlight.blocks(mask)
+    often = sum(
+        np.isfinite(geometry.paint([1.0], corners[[i]], sizes[[i]], mask.shape)) for i in range(len(corners))
+    )
+    assert often.max() == 1
+    assert (often[1:-1, 1:-1, 1:-1] >= mask[1:-1, 1:-1, 1:-1]).all()
+
+
+def test_blocks_without_an_inner_part_are_not_painted():
+    found = geometry.paint([1.0], np.array([[0, 0, 0]]), np.array([[2, 4, 4]]), (2, 4, 4))
+    assert np.isnan(found).all()
+
+
+def grid(n):
+    """A flat square mesh of n x n vertices, 1 mm apart."""
+    vertices = np.array([(x, y, 0.0) for x in range(n) for y in range(n)])
+    number = np.arange(n * n).reshape(n, n)
+    a, b, c, d = number[:-1, :-1], number[1:, :-1], number[:-1, 1:], number[1:, 1:]
+    return vertices, np.concatenate([np.stack(t, -1).reshape(-1, 3) for t in ((a, b, d), (a, d, c))])
+
+
+def test_discs_follow_the_edges():
+    vertices, faces = grid(9)
+    (found,) = geometry.discs(vertices, faces, 2.0, [40]).toarray()
+    # Steps along the axes cost 1; of the diagonals, one direction has edges, of √2.
+    x, y = (vertices - vertices[40])[:, :2].T
+    same = np.sign(x) == np.sign(y)
+    cost = np.where(
+        same, np.abs(np.abs(x) - np.abs(y)) + np.sqrt(2) * np.minimum(abs(x), abs(y)), abs(x) + abs(y)
+    )
+    np.testing.assert_array_equal(found, cost <= 2.0)
+    assert found.sum() == 13
+
+
+def test_discs_on_the_bundled_surface_are_nearly_geodesic(monkeypatch):
+    mesh = bundled.load_fsaverage("fsaverage5")["sphere"].parts["left"]
+    vertices, faces = np.asarray(mesh.coordinates, float), np.asarray(mesh.faces)
+    monkeypatch.setattr(geometry, "CENTRES_AT_ONCE", 3)
+    centres = np.arange(0, len(vertices), 1500)
+    found = geometry.discs(vertices, faces, 12.0, centres).toarray()
+    unit = vertices / np.linalg.norm(vertices, axis=1, keepdims=True)
+    arcs = 100 * np.arccos(np.clip(unit[centres] @ unit.T, -1, 1))
+    # Paths along edges are no shorter than arcs (chords are, by 1e-4 of these lengths) and up to 16 % longer.
+    assert not found[arcs > 12.0 * 1.001].any()
+    assert found[arcs < 12.0 / 1.16].all()
+
+
+@pytest.fixture
+def responses(rng):
+    subjects = np.repeat(["a", "b"], [27, 20])
+    places = geometry.coordinates(np.ones((3, 3, 3)), np.diag([2, 2, 2, 1]))
+    places = np.concatenate([places, places[:20]])
+    about = {"units": "mm", "space": "native"}
+    axes = {axis: ("voxel", places[:, k], about) for k, axis in enumerate("xyz")}
+    values = rng.normal(size=(2, 5, 47))
+    values[0, 1, 3] = np.nan
+    return xr.Dataset(
+        {"response": (("repeat", "stimulus", "voxel"), values)},
+        coords={"subject": ("voxel", subjects), **axes},
+    )
+
+
+def test_subjects_are_searched_around_the_same_centres(responses):
+    patterns, neighbourhoods, centres = geometry.of_target(responses, 2.0)
+    assert centres.shape == (27, 3)
+    assert {name: values.shape for name, values in patterns.items()} == {"a": (5, 27), "b": (5, 20)}
+    assert patterns["a"][1, 3] == responses["response"].values[1, 1, 3]
+    middle = np.flatnonzero((centres == 2).all(axis=1))
+    assert [neighbourhoods[name][middle].sum() for name in "ab"] == [7, 6]
+
+
+def test_repeats_are_kept_if_wanted(responses):
+    patterns, _, _ = geometry.of_target(responses, 2.0, keep_repeats=True)
+    np.testing.assert_array_equal(patterns["b"], responses["response"].values[:, :, 27:])
+
+
+def test_targets_without_places_cannot_be_searched(responses):
+    with pytest.raises(ValueError, match=r"no coordinates .'z'."):
+        geometry.of_target(responses.drop_vars("z"), 2.0)
+    responses["x"].attrs["space"] = "MNI"
+    with pytest.raises(ValueError, match="different spaces"):
+        geometry.of_target(responses, 2.0)
