@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from scipy import linalg, stats
 
-from lib import features, folds, metrics, ridge
+from lib import features, folds, metrics, ridge, surfaces
 
 # A share of the mean squared feature: strong enough that no read-out hangs on a direction that is rounding.
 PENALTY = 0.003
@@ -182,6 +182,43 @@ def target(model, stimuli, *, rois, design, seed):
         true_layers=", ".join(f"{roi} {layer}" for roi, layer in rois.items()),
         true_bh=float(stats.spearmanr(range(len(depth)), depth).statistic),
     )
+
+
+def placed(responses, centres):
+    """The same responses, each voxel at a place of the cortex, so that maps can be drawn.
+
+    Every region is a patch of places in both hemispheres, about 7 mm apart; no place belongs to two regions.
+    The voxels of a subject in a region take the patch's places in turn, left and right, from its centre
+    outwards; subjects share these places, as people do whose brains were brought into one space.
+
+    Parameters
+    ----------
+    responses : xarray.Dataset
+        From `target`.
+    centres : dict of str to sequence of float (3,)
+        For each region x, y and z of its centre in the left hemisphere, mm; the right one is its mirror image.
+
+    Returns
+    -------
+    xarray.Dataset
+        With coordinates `hemisphere`, `x`, `y` and `z` (voxel), mm: places halfway between the white and the
+        pial surface of fsaverage5.
+    """
+    mesh = surfaces.fsaverage5()
+    table = responses[["subject", "roi"]].to_dataframe()
+    number = table.groupby(["subject", "roi"]).cumcount().to_numpy()
+    side, nth = np.array(surfaces.HEMISPHERES)[number % 2], number // 2
+    places, between = np.full((len(table), 3), np.nan), range(surfaces.N_COARSE, surfaces.N_VERTICES)
+    taken = {name: [*between] for name in surfaces.HEMISPHERES}
+    for (roi, centre), name in product(centres.items(), taken):
+        here = (table["roi"] == roi).to_numpy() & (side == name)
+        mirrored = np.multiply(centre, (1 if name == "left" else -1, 1, 1))
+        vertices = surfaces.patch(mesh, name, mirrored, nth[here].max() + 1, taken=taken[name])
+        taken[name] += vertices.tolist()
+        places[here] = mesh["middle"].sel(hemisphere=name).values[vertices[nth[here]]]
+    mm = {"units": "mm", "space": "fsaverage, halfway between white and pial surface"}
+    coords = {axis: ("voxel", places[:, i].round(2), mm) for i, axis in enumerate("xyz")}
+    return responses.assign_coords(hemisphere=("voxel", side), **coords)
 
 
 def _contest(own, rivals, variance, n_directions):

@@ -369,3 +369,47 @@ def test_a_shuffled_target_scores_zero(shipped):
     se = np.std(r, ddof=1) / np.sqrt(len(r))
     assert abs(np.mean(r)) < 3 * se
     assert se < 0.01
+
+
+def test_places_are_added_and_nothing_else_changes():
+    profiles = {"A": np.random.default_rng(0).standard_normal((20, 1)), "B": np.ones((20, 1))}
+    profiles["B"][:7] = 0
+    plain = planted.brain(profiles, [f"s{i}" for i in range(20)], design=DESIGN, rng=np.random.default_rng(1))
+    found = planted.placed(plain, {"A": (-43, -23, 8), "B": (-50, -20, 5)})
+    xr.testing.assert_identical(found.drop_vars(["hemisphere", "x", "y", "z"]), plain)
+    contract._check_places(found)
+
+
+def test_people_share_places_and_regions_do_not():
+    names = [f"s{i}" for i in range(9)]
+    rng = np.random.default_rng(0)
+    profiles = {roi: rng.standard_normal((9, 1)) for roi in ("A", "B")}
+    brain = planted.brain(profiles, names, design=DESIGN, rng=rng)
+    centres = {"A": (-43, -23, 8), "B": (-47, -21, 7)}
+    found = planted.placed(brain, centres).to_dataframe()[["subject", "roi", "hemisphere", "x", "y", "z"]]
+    found = found.drop_duplicates().reset_index(drop=True)
+    places = found.groupby(["hemisphere", "x", "y", "z"])
+    assert (places["roi"].nunique() == 1).all()
+    assert (places["subject"].nunique() == DESIGN["n_subjects"]).all()
+    # 3 x 3 cells of 5 voxels in each region, left and right in turn
+    assert found.groupby(["subject", "roi"])["hemisphere"].value_counts().to_list() == [23, 22] * 4
+    left = found[found["hemisphere"] == "left"]
+    assert (left["x"] < 0).all()
+    assert (found.loc[found["hemisphere"] == "right", "x"] > 0).all()
+    for roi, here in left.groupby("roi"):
+        away = np.linalg.norm(here[["x", "y", "z"]].to_numpy() - centres[roi], axis=1)
+        assert np.median(away) < 25
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_regions_lie_where_their_cortex_is(name):
+    centres = importlib.import_module(f"lib.datasets.{name}").CENTRES
+    assert list(centres) == list(importlib.import_module(f"lib.datasets.{name}").ROIS)
+    x, y, z = np.array(list(centres.values())).T
+    assert (x < 0).all()
+    if name == "planted_vision":  # occipital, then forward and down
+        assert (np.diff(y) > 0).all()
+        assert (y < -50).all()
+    else:  # temporal
+        assert (np.abs(y) < 50).all()
+        assert (z < 15).all()

@@ -18,6 +18,8 @@ ROIS = {"P1": "stage2", "P2": "stage4", "P3": "stage6", "P4": "pool"}
 DESIGN = {
     "n_subjects": 4, "n_repeats": 3, "n_voxels": 3, "shares": (0.8, 0.9, 1.0), "explainable": (0.4, 0.6, 0.8),
 }  # fmt: skip
+# From the calcarine sulcus along the ventral surface to the fusiform gyrus; left hemisphere, mm.
+CENTRES = {"P1": (-8, -92, 0), "P2": (-18, -80, -11), "P3": (-29, -70, -12), "P4": (-38, -52, -18)}
 SEED = 20260101
 
 
@@ -32,10 +34,10 @@ def load(folder):
     Returns
     -------
     responses : xarray.Dataset
-        See `lib.planted.target`; crops of one photograph stay on one side of a split.
+        See `lib.planted.target` and `lib.planted.placed`; crops of one photograph stay on one side of a split.
     stimuli : pandas.DataFrame
         stimulus, file, sha256, group (the photograph).
     """
     stimuli = photographs.write_crops(folder / "stimuli", n_per_photograph=16, seed=SEED)
     responses = planted.target(models.load(MODEL), stimuli, rois=ROIS, design=DESIGN, seed=SEED)
-    return responses, stimuli
+    return planted.placed(responses, CENTRES), stimuli
