@@ -1,78 +1,162 @@
 """Encoding: how well one layer predicts every voxel, split by split, corrected for unreliable responses."""
 
+from typing import NamedTuple
+
 import numpy as np
+import pandas as pd
 import xarray as xr
 
-from lib import metrics, reliability, ridge
+from lib import folds, metrics, plugins, reliability, ridge
+from lib.correction import terms
 
 BYTES_PER_BLOCK = 64e6
+PENALTIES = ("leave-one-out", "kfold", "leave-one-run-out")
+INNER_FOLDS = 5
 
 MEANING = {
     "prediction": "predicted mean response of a test stimulus, unit of the response; NaN at train stimuli",
     "r": "correlation of prediction and mean response, test stimuli; 0 where the prediction is constant",
     "r2": "squared r, 0 where r is negative; NaN where the response is constant",
     "r2_train": "the same on the train stimuli",
-    "r2_corrected": "r2 / (reliability_voxel * reliability_prediction), not clipped; NaN with one repeat",
-    "reliability_voxel": "reliability of the mean response, train stimuli; NaN with one repeat",
-    "reliability_prediction": "reliability of the prediction, test stimuli; NaN with one repeat",
+    "r2_left_out": "explained variance of train stimuli left out when the penalty was chosen; negative if worse "
+    "than their mean",
+    "r2_corrected": "r2 / (reliability_voxel * reliability_prediction), not clipped; NaN with one repeat, or where "
+    "that product is not above 0",
+    "reliability_voxel": "share of the mean response that is not noise (see attribute correction); NaN with one "
+    "repeat",
+    "reliability_prediction": "the same of the prediction, test stimuli; NaN with one repeat",
     "alpha": "ridge penalty of the mean response; NaN without a complete repeat",
     "alpha_at_edge": "1 if alpha is the largest of the grid, 2 if the smallest, else 0",
     "constant_prediction": "1 where no penalty beats the train mean, which is then the prediction",
     "constant_repeats": "number of repeats whose own fit is constant; they drop out of the reliability",
+    "constant_response": "1 where the mean response is the same to all test stimuli",
+    "n_repeats": "number of complete repeats, or if other repeats are used too, the smallest of any stimulus",
+    "constant_units": "number of units that are the same for all stimuli",
 }
 
 
-def encode(features, responses, *, alphas=ridge.ALPHAS, published=None, device=None):
+class _Shown(NamedTuple):
+    """Responses to some stimuli: (repeat, stimulus, voxel), their mean over repeats, number of repeats (voxel)."""
+
+    repeats: np.ndarray
+    mean: np.ndarray
+    number: np.ndarray
+
+    def at(self, stimuli):
+        """The same, of some of the stimuli."""
+        return self._replace(repeats=self.repeats[:, stimuli], mean=self.mean[stimuli])
+
+
+def encode(
+    features,
+    responses,
+    *,
+    alphas=ridge.ALPHAS,
+    penalty="leave-one-out",
+    correction="reliability",
+    published=None,
+    device=None,
+):
     """Predictions and scores of all voxels from one layer, over all splits.
 
-    Ridge with leave-one-out penalties (`ridge.leave_one_out`) on the mean of the repeats and on each repeat,
-    then corrected r² = r² / (r'_voxel r'_prediction): r'_voxel from the correlation of repeats over train
-    stimuli, r'_prediction from that of predictions by single-repeat fits over test stimuli, both by
-    Spearman-Brown. Stimuli are joined by identifier. The layer is read in blocks of units.
+    Ridge (`ridge.leave_one_out`) on the mean of the repeats, and r² of its predictions of the test stimuli,
+    corrected for noise: r² / (r'_voxel r'_prediction), see `correction.terms`. By the rule "reliability",
+    r'_voxel comes from the correlation of repeats over train stimuli, r'_prediction from that of predictions by
+    fits on single repeats over test stimuli. Stimuli are joined by identifier. The layer is read in blocks of
+    units.
+
+    A split that trains on all stimuli is tested on `test_response`: its own stimuli, repeats and reliability
+    (r'_voxel over test stimuli then).
 
     Parameters
     ----------
     features : xarray.DataArray (stimulus, unit)
         One layer, with coordinate `stimulus`; may lie on disk.
     responses : xarray.Dataset
-        `response` (repeat, stimulus, voxel) and bool `train` (split, stimulus), with coordinate `stimulus`. A
-        repeat of a voxel that is not finite throughout is left out for that voxel.
+        `response` (repeat, stimulus, voxel) and bool `train` (split, stimulus), with coordinate `stimulus`; see
+        `folds.scheme`. By the rule "reliability" a repeat of a voxel that is not finite throughout is left out
+        for that voxel; by the others each stimulus has the mean of the repeats it has.
     alphas : array (n_alphas,), optional
         Penalties > 0.
-    published : {"tuckute2023"}, optional
-        The published treatment of low reliabilities; see `reliability.reliability`.
+    penalty : {"leave-one-out", "kfold", "leave-one-run-out"}
+        What is left out together of the train stimuli to choose a penalty: single stimuli; one of five random
+        parts (keeping stimuli of one `group` together, if they have that coordinate); a `run`.
+    correction : {"reliability", "split-half", "ncsnr", "explainable-variance"}
+        Rule of the noise correction.
+    published : str, optional
+        The rule as published, "tuckute2023" of "reliability"; see `correction.terms`.
     device : str, optional
         Torch device, for instance "cuda"; float64 there as here. Default: NumPy.
 
     Returns
     -------
     xarray.Dataset
-        `prediction` (split, stimulus, voxel), float32; the other variables (split, voxel), each with its
-        meaning in the attribute `long_name`. `n_repeats` (voxel) counts the complete repeats. Coordinates of
-        voxels are kept.
+        `prediction` (split, stimulus, voxel), float32, of the test stimuli alone if they are those of
+        `test_response`; the other variables (split, voxel), each with its meaning in the attribute `long_name`;
+        `n_repeats` (voxel); `constant_units`. Coordinates of voxels are kept. Attributes: those of the
+        responses, `correction`, and `corrected`: 0 if no voxel can be corrected (one repeat), else 1.
 
     Raises
     ------
     ValueError
-        If stimuli of features and responses differ (the first offenders named), or a split or a feature
-        cannot be used (see `ridge`).
+        If stimuli of features and responses differ (the first offenders named), there is no such choice or
+        rule, or a split or a feature cannot be used (see `ridge`).
 
     References
     ----------
     Tuckute, Feather, Boebinger & McDermott (2023), PLoS Biol 21:e3002366, Methods (regression, noise
     correction).
     """
-    X = _layer(features, responses)
-    Y = responses["response"].transpose("repeat", "stimulus", "voxel").values
+    plugins.require(penalty, PENALTIES, "choice of penalty")
     trains = responses["train"].transpose("split", "stimulus").values.astype(bool)
-    repeats, mean, n_repeats = _complete(Y)
-    targets = np.concatenate([mean[None], repeats]) if len(Y) > 1 else mean[None]
-    columns = np.moveaxis(targets, 0, 1).reshape(len(X), -1)
-    splits = []
+    held_out = _held_out(responses, trains, correction)
+    X, n_constant = _layer(features, responses, () if held_out is None else responses["test_stimulus"].values)
+    shown = _shown(responses["response"].transpose("repeat", "stimulus", "voxel").values, correction)
+    columns, splits = _columns(shown, len(X), correction), []
     for train in trains:
-        fit = ridge.leave_one_out(X, columns, train, alphas=alphas, device=device)
-        splits.append(_scores(fit, targets, train, n_repeats, published))
-    return _labelled(splits, responses, n_repeats)
+        rows = np.append(train, np.zeros(len(X) - len(train), bool))
+        left_out = _left_out_together(responses, train, penalty, len(X))
+        fit = ridge.leave_one_out(X, columns, rows, alphas=alphas, groups=left_out, device=device)
+        test = shown.at(~train) if held_out is None else held_out
+        sides = shown.at(train), test, test if held_out else shown.at(train)
+        found = _scores(fit, fit.predictions[~rows], sides, rule=correction, published=published)
+        predicted = fit.predictions[~rows if held_out else ...]
+        splits.append(found | {"prediction": predicted[:, : responses.sizes["voxel"]].astype(np.float32)})
+    scores = _labelled(splits, responses, (held_out or shown).number)
+    scores["constant_units"] = (), n_constant, {"long_name": MEANING["constant_units"]}
+    ceiling = scores["reliability_voxel"] * scores["reliability_prediction"]
+    return scores.assign_attrs(correction=correction, corrected=int(np.isfinite(ceiling).any()))
+
+
+def counts(scores):
+    """How often something was out of the ordinary in an encoding.
+
+    Parameters
+    ----------
+    scores : xarray.Dataset
+        What `encode` returned, or several such, concatenated along a dimension `layer`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns what, count, of: the last is the number of cases that were looked at.
+    """
+    voxels = scores["n_repeats"].isel(layer=0) if "layer" in scores["n_repeats"].dims else scores["n_repeats"]
+    cases = {
+        "voxels without a complete repeat": voxels == 0,
+        "voxels with one repeat, which cannot be corrected": voxels == 1,
+        "constant responses, whose score is undefined": scores["constant_response"] == 1,
+        "penalties at the largest of the grid": scores["alpha_at_edge"] == 1,
+        "penalties at the smallest of the grid": scores["alpha_at_edge"] == 2,
+        "constant predictions, which score 0": scores["constant_prediction"] == 1,
+        "scores that are undefined": np.isnan(scores["r2"]),
+        "corrected scores that are undefined": np.isnan(scores["r2_corrected"]),
+        "corrected scores above 1": scores["r2_corrected"] > 1,
+    }
+    rows = [(what, int(where.sum()), where.size) for what, where in cases.items()]
+    constant = scores["constant_units"]
+    rows.append(("layers with units that do not vary", int((constant > 0).sum()), constant.size))
+    return pd.DataFrame(rows, columns=["what", "count", "of"])
 
 
 def pooled_r2(scores):
@@ -89,10 +173,11 @@ def pooled_r2(scores):
     Returns
     -------
     xarray.DataArray (split)
-        At least 0, not clipped; voxels whose `r2_corrected` is NaN drop out, NaN where none is left.
+        Not clipped. Voxels whose score or reliability is NaN drop out; reliabilities that chance made negative
+        count. NaN where no voxel is left.
     """
     ceiling = scores["reliability_voxel"] * scores["reliability_prediction"]
-    counted = scores["r2_corrected"].notnull()
+    counted = np.isfinite(scores["r2"] * ceiling)
     return scores["r2"].where(counted).mean("voxel") / ceiling.where(counted).mean("voxel")
 
 
@@ -112,10 +197,13 @@ def blocks(layer):
         yield layer[:, start : start + step].values
 
 
-def _layer(features, responses):
-    """The layer, compressed, its rows in the order of the responses' stimuli; held-out stimuli are left out."""
+def _layer(features, responses, tested):
+    """The layer, compressed, and its number of constant units.
+
+    Rows are in the order of the responses' stimuli, then of the stimuli tested; others held out are left alone.
+    """
     features = features.transpose("stimulus", ...)
-    stimuli = responses["stimulus"].values
+    stimuli = [*responses["stimulus"].values, *tested]
     held_out = responses["test_stimulus"].values if "test_stimulus" in responses.variables else ()
     row = {name: index for index, name in enumerate(features["stimulus"].values)}
     missing = [name for name in stimuli if name not in row]
@@ -125,40 +213,94 @@ def _layer(features, responses):
             f"features and responses must hold the same stimuli, each once; without features: {missing[:3]} "
             f"({len(missing)} in all), without responses: {extra[:3]} ({len(extra)} in all)"
         )
-    return ridge.compress(blocks(features))[[row[name] for name in stimuli]]
+    n_constant = []
+
+    def counted():
+        for block in blocks(features):
+            n_constant.append((block == block[:1]).all(axis=0).sum())
+            yield block
+
+    return ridge.compress(counted())[[row[name] for name in stimuli]], int(sum(n_constant))
 
 
-def _complete(Y):
-    """Repeats with incomplete ones as NaN, the mean of the complete ones, and their number per voxel."""
-    complete = np.isfinite(Y).all(axis=1, keepdims=True)
-    n_repeats = complete.sum(axis=0)[0]
-    total = np.where(complete, Y, 0).sum(axis=0)
-    mean = np.where(n_repeats > 0, total / np.maximum(n_repeats, 1), np.nan)
-    return np.where(complete, Y, np.nan), mean, n_repeats
+def _held_out(responses, trains, rule):
+    """Responses to the held-out stimuli if splits train on all others; None if each split has its own test."""
+    whole = trains.all(axis=1)
+    if not whole.any():
+        return None
+    if not whole.all() or "test_response" not in responses:
+        odd = np.flatnonzero(whole)[:3].tolist()
+        raise ValueError(
+            f"splits {odd} train on all stimuli; that needs `test_response` to test on, and no other splits"
+        )
+    Y = responses["test_response"].transpose("test_repeat", "test_stimulus", "voxel").values
+    return _shown(Y, rule)
 
 
-def _scores(fit, targets, train, n_repeats, published):
-    """Variables of one split, by name, from the fits of all targets (mean, then single repeats)."""
-    shape = targets[:, 0].shape
-    predictions, fitted = (rows.reshape(-1, *shape) for rows in (fit.predictions, fit.fitted))
-    alpha, edge, constant = (values.reshape(shape) for values in (fit.alpha, fit.edge, fit.constant))
-    mean, predicted = targets[0], predictions[:, 0]
-    r = _correlation(mean[~train], predicted[~train], constant[0])
-    voxel = _reliability(targets[1:, train], n_repeats, published)
-    # A constant prediction has no correlation, so its pairs drop out.
-    prediction = _reliability(np.moveaxis(predictions[~train, 1:], 1, 0), n_repeats, published)
+def _shown(Y, rule):
+    """Repeats, those that are not used as NaN, their mean, and how many there are."""
+    here = np.isfinite(Y)
+    if rule == "reliability":  # compares whole repeats
+        here = here.all(axis=1, keepdims=True)
+    number = here.sum(axis=0)
+    total = np.where(here, Y, 0).sum(axis=0)
+    mean = np.where(number.min(axis=0) > 0, total / np.maximum(number, 1), np.nan)
+    return _Shown(np.where(here, Y, np.nan), mean, number.min(axis=0))
+
+
+def _columns(shown, n_rows, rule):
+    """Responses to be fitted (stimulus, target · voxel): the mean and, where the rule needs it, each repeat."""
+    targets = [shown.mean, *(shown.repeats if rule == "reliability" and len(shown.repeats) > 1 else ())]
+    columns = np.empty((n_rows, len(targets), shown.mean.shape[1]))
+    for index, target in enumerate(targets):
+        columns[: len(target), index] = target
+    columns[len(shown.mean) :] = np.nan
+    return columns.reshape(n_rows, -1)
+
+
+def _left_out_together(responses, train, penalty, n_rows):
+    """Label of each row: what is left out together when the penalty is chosen; None for single stimuli."""
+    if penalty == "leave-one-out":
+        return None
+    if penalty == "leave-one-run-out":
+        labels = folds.runs(responses)
+    else:
+        stimuli = responses.isel(stimulus=train)
+        groups = stimuli["group"].values if "group" in stimuli.coords else None
+        labels = np.full(len(train), -1)
+        labels[train] = folds.parts(stimuli["stimulus"].values, INNER_FOLDS, groups=groups)
+    return np.append(labels, np.repeat(labels[:1], n_rows - len(labels)))
+
+
+def _scores(fit, tested, sides, *, rule, published):
+    """Variables of one split, by name, from the fits of the mean and, if any, of single repeats.
+
+    The sides are the responses to train and to test stimuli, and those that tell how reliable voxels are.
+    """
+    train, test, measured = sides
+    shape = -1, test.mean.shape[1]
+    tested = tested.reshape(len(tested), *shape)
+    alpha, edge, constant, r_train, left_out = (values.reshape(shape) for values in fit[1:])
+    r = _correlation(test.mean, tested[:, 0], constant[0])
+    singles, none = np.moveaxis(tested[:, 1:], 1, 0), np.empty((0, *tested[:, 0].shape))
+    how = {"rule": rule, "published": published}
+    voxel, both = terms(measured.repeats, test.repeats, none, n_repeats=measured.number, **how)
+    if rule == "reliability":
+        # A constant prediction has no correlation, so its pairs drop out.
+        _, both = terms(none, none, singles, n_repeats=train.number, **how)
     return {
-        "prediction": predicted.astype(np.float32),
         "r": r,
         "r2": np.maximum(r, 0) ** 2,
-        "r2_train": np.maximum(_correlation(mean[train], fitted[train, 0], constant[0]), 0) ** 2,
-        "r2_corrected": reliability.corrected_r2(r, voxel, prediction),
+        "r2_train": np.maximum(r_train[0], 0) ** 2,
+        "r2_left_out": 1 - left_out[0],
+        "r2_corrected": np.where(voxel * both > 0, reliability.corrected_r2(r, voxel, both), np.nan),
         "reliability_voxel": voxel,
-        "reliability_prediction": prediction,
+        "reliability_prediction": both,
         "alpha": alpha[0],
         "alpha_at_edge": edge[0],
         "constant_prediction": constant[0].astype(np.int8),
         "constant_repeats": constant[1:].sum(axis=0).astype(np.int8),
+        "constant_response": (test.mean[:1] == test.mean).all(axis=0).astype(np.int8),
     }
 
 
@@ -168,21 +310,14 @@ def _correlation(Y, Y_hat, constant):
     return np.where(constant & (Y[:1] != Y).any(axis=0), 0, r)
 
 
-def _reliability(Y, n_repeats, published):
-    """Reliability of the mean of the complete repeats, NaN where there are not two."""
-    if not len(Y):
-        return np.full(n_repeats.shape, np.nan)
-    r = reliability.single_repeat_reliability(Y)
-    value = reliability.reliability(r, n_repeats, Y.shape[1], published=published)
-    return np.where(n_repeats > 1, value, np.nan)
-
-
 def _labelled(splits, responses, n_repeats):
     """One data set of all splits, with the responses' labels of splits, stimuli and voxels."""
-    scores = xr.Dataset(attrs={**responses.attrs, "corrected": int((n_repeats > 1).any())})
+    scores = xr.Dataset(attrs=responses.attrs)
     for name in splits[0]:
         dims = ("split", "stimulus", "voxel") if name == "prediction" else ("split", "voxel")
         scores[name] = dims, np.stack([split[name] for split in splits]), {"long_name": MEANING[name]}
-    scores["n_repeats"] = "voxel", n_repeats, {"long_name": "number of complete repeats"}
+    scores["n_repeats"] = "voxel", n_repeats, {"long_name": MEANING["n_repeats"]}
+    if scores.sizes["stimulus"] != responses.sizes["stimulus"]:
+        responses = responses.drop_dims("stimulus").rename(test_stimulus="stimulus")
     kept = {"split", "stimulus", "voxel"}
     return scores.assign_coords({name: c for name, c in responses.coords.items() if set(c.dims) <= kept})
