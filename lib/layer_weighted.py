@@ -125,7 +125,7 @@ def error(log_squared, kernels, Y):
     power = np.einsum("ij,ij->i", C, C)
     norm = (n / (n - 1)) ** 2 * np.einsum("ij,ij->", Y, Y)
     slope = M @ (M * (power / g**3)[:, None] - (C / g[:, None] ** 2) @ C.T)
-    gradient = 2 * squared * np.einsum("ij,lij->l", slope, kernels)
+    gradient = 2 * squared * (kernels.reshape(len(kernels), -1) @ slope.ravel())
     return float((power / g**2).sum() / norm), gradient / norm
 
 
@@ -158,7 +158,7 @@ def weights(kernels, Y, *, start=None):
     columns = _columns(Y)
     starts = _starts(kernels, columns) if start is None else [np.log(np.clip(start, SMALLEST, LARGEST))]
     bounds = [(np.log(SMALLEST), np.log(LARGEST))] * len(kernels)
-    options = {"maxiter": 300, "ftol": 1e-11, "gtol": 1e-6}
+    options = {"maxiter": 300, "ftol": 1e-9, "gtol": 1e-5}
     found = [
         optimize.minimize(error, x, (kernels, columns), "L-BFGS-B", jac=True, bounds=bounds, options=options)
         for x in starts
@@ -311,8 +311,8 @@ def _each(region, layers, responses, by, how):
     parts = []
     for split, train in enumerate(trains):
         scaled = _scaled([X[split] for X in layers.values()], train)
-        for voxels in groups.values():
-            with _threads(train.sum()):
+        with _threads(train.sum()):
+            for voxels in groups.values():
                 parts.append(
                     region(scaled, responses.isel(split=[split], voxel=voxels), {"alphas": ALPHAS} | how)
                 )
@@ -438,10 +438,21 @@ def _scaled(layers, train):
 
 
 def _ridge(scaled, a, responses, how):
-    """Predictions and scores of layers scaled by their weights, without what is known of features."""
-    columns = np.hstack([a_l * X for a_l, X in zip(a, scaled, strict=True)])
-    features = xr.DataArray(columns, dims=("stimulus", "unit"), coords={"stimulus": responses["stimulus"]})
+    """Predictions and scores of layers scaled by their weights."""
+    X, stimuli = _together(scaled, a), responses["stimulus"].values
+    features = xr.DataArray(X, dims=("stimulus", "unit"), coords={"stimulus": stimuli})
     return encoding.encode(features, responses, **how)
+
+
+def _together(scaled, a):
+    """Columns with the same products between stimuli as all layers, scaled by their weights, side by side."""
+    kernel = sum(weight**2 * X @ X.T for weight, X in zip(a, scaled, strict=True) if weight)
+    if np.ndim(kernel) == 0:
+        return np.zeros((len(scaled[0]), 1))
+    values, vectors = linalg.eigh(kernel)
+    # Squares keep what is above this, 1e-7 of the largest; every penalty is far above it.
+    kept = values > 1e-14 * values[-1]
+    return vectors[:, kept] * np.sqrt(values[kept])
 
 
 def _parts(scaled, a, Y, train, alpha):
@@ -470,8 +481,8 @@ def _unique(scaled, kernels, squared, Y, train, alphas):
     """Mean r² that is lost when each layer is left out and the others are weighted anew."""
 
     def r2(kept, squared):
-        X = np.hstack([np.sqrt(s) * scaled[layer] for layer, s in zip(kept, squared, strict=True)])
-        fit = ridge.leave_one_out(ridge.compress([X]), Y, train, alphas=alphas)
+        X = _together([scaled[layer] for layer in kept], np.sqrt(squared))
+        fit = ridge.leave_one_out(X, Y, train, alphas=alphas)
         values = metrics.squared_correlation(Y[~train], fit.predictions[~train])
         return np.nanmean(np.where(fit.constant, 0, values))
 
