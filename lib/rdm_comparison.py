@@ -168,20 +168,37 @@ def embedded(vectors, have, measure):
         Or (n_rdms, n_stimuli²) for whitened measures and CKA. Of length 1 (except for "rho_a"), NaN where an RDM
         does not vary.
     """
+    rows = spread(vectors, have, measure)
+    if measure == "rho_a":
+        m = rows.shape[1]
+        return rows * np.sqrt(12 / (m**3 - m))
+    largest = np.abs(vectors[:, have]).max(axis=1, initial=0)
+    return unit(rows, rows.shape[1] if measure == "spearman" else largest)
+
+
+def spread(vectors, have, measure):
+    """What `embedded` gives before lengths are made 1: linear in the RDMs, except for ranks.
+
+    Parameters
+    ----------
+    vectors : array (n_rdms, n_pairs)
+    have : bool array (n_pairs,)
+    measure : str
+
+    Returns
+    -------
+    array (n_rdms, n_pairs used)
+        Or (n_rdms, n_stimuli²) for whitened measures and CKA.
+    """
     if measure in WHITENED or measure == "unbiased_cka":
         centred = vectors - vectors[:, have].mean(axis=1, keepdims=True)
         D, mask = _square(centred if measure == "whitened_pearson" else vectors, have)
         rows = _u_centred(D) if measure == "unbiased_cka" else _residual(D, mask)
-        size = np.abs(D).max(axis=(1, 2), initial=0)
-        return unit(rows.reshape(len(D), -1), size)
+        return rows.reshape(len(D), -1)
     rows = vectors[:, have]
     if measure in RANKED:
         rows = stats.rankdata(rows, axis=1)
-    size = np.abs(rows).max(axis=1, initial=0)
-    if measure != "cosine":
-        rows = rows - rows.mean(axis=1, keepdims=True)
-    m = rows.shape[1]
-    return rows * np.sqrt(12 / (m**3 - m)) if measure == "rho_a" else unit(rows, size)
+    return rows if measure == "cosine" else rows - rows.mean(axis=1, keepdims=True)
 
 
 def unit(rows, size):

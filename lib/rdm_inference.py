@@ -54,6 +54,61 @@ def bounds(brain, *, measure="spearman", reranked=False):
     return float(lower[0]), float(upper[0])
 
 
+def each_bound(brain, *, measure="spearman", published=None):
+    """Similarity of each subject's RDM with the mean of the others, and with the mean of all.
+
+    Their means over subjects are those of `bounds`.
+
+    Parameters
+    ----------
+    brain : array (n_subjects, n_pairs)
+        Pairs that a subject lacks are left out for all; subjects without any are left out.
+    measure : str
+        See `lib.rdm_comparison.similarities`.
+    published : {"tuckute2023"}, optional
+        Pearson correlation with the mean of dissimilarities as they are, whatever the measure.
+
+    Returns
+    -------
+    array (2, n_subjects)
+        Lower, then upper; NaN for a subject left out, or alone.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown.
+
+    References
+    ----------
+    Tuckute, Feather, Boebinger & McDermott (2023), PLoS Biol 21:e3002366, Methods (RSA, noise ceiling).
+    """
+    require(measure, comparison.MEASURES, "comparison of RDMs")
+    if published:
+        require(published, ("tuckute2023",), "published ceiling")
+    found = np.full((2, len(brain)), np.nan)
+    there = np.isfinite(brain).any(axis=1)
+    have = np.isfinite(brain[there]).all(axis=0)
+    if there.sum() < 2 or have.sum() < 3:
+        return found
+    if published:
+        each = brain[there][:, have]
+        total = each.sum(axis=0)
+        pearson = [
+            comparison.embedded(side, np.ones(have.sum(), bool), "pearson") for side in (each, total - each)
+        ]
+        found[0, there] = (pearson[0] * pearson[1]).sum(axis=1)
+        found[1, there] = (
+            pearson[0] @ comparison.embedded(total[None], np.ones(have.sum(), bool), "pearson")[0]
+        )
+        return found
+    gram = _gram(np.where(have, brain[there], np.nan), measure)
+    shared, own, whole = gram.sum(axis=1), np.diag(gram), gram.sum()
+    others = whole - 2 * shared + own
+    found[0, there] = (shared - own) / np.sqrt(np.where(others > 1e-12 * whole, others, np.nan))
+    found[1, there] = shared / np.sqrt(max(whole, 0) or np.nan)
+    return found
+
+
 def resampled(models, brain, *, measure="spearman", unit="subject and stimulus", n_resamples=1000, rng):
     """Similarities and ceilings, had other subjects or other stimuli been drawn.
 
