@@ -1,0 +1,289 @@
+"""Does noise correction come back to the truth, and do its intervals hold it: simulated brains that are known."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy import stats
+
+from lib import correction, layers, metrics, reliability, ridge
+
+ALPHAS = 10.0 ** np.arange(-1, 4)
+
+# The smallest explainable variance of a single response for which a summary of voxels is meant: below it medians
+# lose voxels without a share above 0, plain ratios what chance adds to r², and floors bite in "reliability".
+MEANT_FROM = {"median": 0.2, "ratio": 0.4, "unbiased ratio": 0.1}
+RELIABILITY_MEANT_FROM = 0.4
+
+# Columns of responses that are fitted together: some hundred megabytes.
+COLUMNS = 8000
+
+
+class Design(NamedTuple):
+    """What is simulated.
+
+    Attributes
+    ----------
+    n_stimuli, n_train, n_splits : int
+        Of each split, n_train stimuli train and the others test.
+    n_units : int
+        Of the layer; the unit of rank j has variance 1 / j.
+    n_subjects, n_voxels : int
+        Voxels of each subject.
+    n_repeats : int
+    unequal : bool
+        A stimulus has 1, 2, … n_repeats repeats, each number equally often.
+    planted, spread : float
+        Share of the signal's variance that the layer carries: its mean over subjects, who lie evenly within
+        `spread` of it.
+    common : float
+        Share of what the layer does not carry that is the same in all voxels and subjects.
+    """
+
+    n_stimuli: int = 165
+    n_train: int = 83
+    n_splits: int = 10
+    n_units: int = 10
+    n_subjects: int = 8
+    n_voxels: int = 6
+    n_repeats: int = 3
+    unequal: bool = False
+    planted: float = 0.5
+    spread: float = 0.15
+    common: float = 0.0
+
+
+def experiments(design, *, explainable, n_simulations, seed=0):
+    """Corrected scores of simulated experiments by every rule, with intervals, beside the truth.
+
+    Stimuli, splits, layer and what is common to all brains are drawn once. In every experiment subjects, their
+    voxels and all noise are new: signal = √share · read-out of the layer + √(1 - share) · unrelated, both of
+    variance 1 in the population of stimuli; a voxel's read-out has a random direction. A single response adds
+    noise of variance (1 - e) / e, with e the explainable variance. Ridge (`lib.ridge`) is fitted as in
+    `lib.encoding`, on the mean over repeats and on single ones.
+
+    The true score of a voxel and split is the squared correlation of prediction p and signal on the test stimuli,
+    had the voxel's own unrelated part no chance correlation with p: cov(d, p)² / (var(p) (var(d) + f)), with d
+    what the stimuli determine of the signal and f the variance of the rest. For the rule "reliability" p is
+    fitted on the signal itself, for the others on the noisy mean, as they are meant (`lib.correction.terms`).
+
+    Parameters
+    ----------
+    design : Design
+    explainable : sequence of float
+        Explainable variance e of a single response, in (0, 1).
+    n_simulations : int
+        Experiments; each is analysed at every e with the same random numbers.
+    seed : int
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per rule, kind, explainable and simulation: value, low, high (95 % interval), truth (the same
+        summary of the true scores of this experiment), above_1 and undefined (shares of the voxels' corrected r² of
+        single splits). Kinds: "median" as published (median over splits, at most 1, median over a subject's
+        voxels; mean over subjects, t interval), "ratio" (mean r² over mean voxel · prediction, voxels and splits
+        of a subject; mean over subjects, t interval), "unbiased ratio" (`lib.correction.unbiased_r2` and
+        `lib.correction.pooled_ratio`).
+    """
+    rng = np.random.default_rng(seed)
+    units = rng.standard_normal((design.n_stimuli, design.n_units))
+    layer, common = units / np.sqrt(1 + np.arange(design.n_units)), rng.standard_normal((design.n_stimuli, 1))
+    trains = [rng.permutation(design.n_stimuli) < design.n_train for _ in range(design.n_splits)]
+    size = len(explainable) * design.n_subjects * design.n_voxels * (design.n_repeats + 2)
+    step = max(1, COLUMNS // size)
+    tables = []
+    for start in range(0, n_simulations, step):
+        shape = len(explainable), min(step, n_simulations - start), design.n_subjects, design.n_voxels
+        brain = _brain(units, common, design, int(np.prod(shape[1:])), explainable, rng)
+        splits = [_split(layer, brain, train) for train in trains]
+        tables += _tables(splits, shape, explainable, start)
+    return pd.concat(tables, ignore_index=True)
+
+
+def summary(found, *, by=("rule", "explainable", "kind")):
+    """Bias and coverage of each rule.
+
+    Parameters
+    ----------
+    found : pandas.DataFrame
+        Rows of `experiments`, perhaps of several calls told apart by more columns.
+    by : sequence of str
+        Columns whose values name a condition.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per condition: planted_r2 (the truth: mean over experiments), bias (mean of value less truth of the
+        same experiment) and its standard error bias_se, coverage (share of intervals that hold the truth),
+        coverage_low and coverage_high (its exact 95 % binomial interval), half_width (mean of the intervals'),
+        above_1, undefined, n_simulations, missing (experiments without an interval, which count as not covering),
+        meant (whether the rule and summary are meant for so little explainable variance).
+    """
+    rows = []
+    for key, part in found.groupby(list(by), sort=False):
+        truth, error = part["truth"].mean(), part["value"] - part["truth"]
+        held = int(((part["low"] <= truth) & (truth <= part["high"])).sum())
+        low, high = stats.binomtest(held, len(part)).proportion_ci()
+        rows.append(
+            {
+                **dict(zip(by, key, strict=True)),
+                "planted_r2": truth,
+                "bias": error.mean(),
+                "bias_se": error.std() / np.sqrt(error.count()),
+                "coverage": held / len(part),
+                "coverage_low": low,
+                "coverage_high": high,
+                "half_width": (part["high"] - part["low"]).mean() / 2,
+                "above_1": part["above_1"].mean(),
+                "undefined": part["undefined"].mean(),
+                "n_simulations": len(part),
+                "missing": int(part["low"].isna().sum()),
+            }
+        )
+    table = pd.DataFrame(rows)
+    smallest = table["kind"].map(MEANT_FROM)
+    smallest = smallest.where(table["rule"] != "reliability", RELIABILITY_MEANT_FROM)
+    return table.assign(meant=table["explainable"] >= smallest)
+
+
+def quotable(table):
+    """Rows of numbers.csv about bias and coverage.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Rows of `summary`, with columns repeats and planted.
+
+    Returns
+    -------
+    pandas.DataFrame
+        name, value, low, high, n, unit, what.
+    """
+    parts = table["kind"].str.replace(" ", "_") + "_" + table["repeats"]
+    parts += "/explainable_" + table["explainable"].astype(str) + "_planted_" + table["planted"].astype(str)
+    what = table["kind"] + ", " + table["repeats"] + " repeats, true corrected r² "
+    what += table["planted_r2"].round(3).astype(str)
+    half = 1.96 * table["bias_se"]
+    bias = {"value": table["bias"], "low": table["bias"] - half, "high": table["bias"] + half}
+    bounds = {"value": "coverage", "low": "coverage_low", "high": "coverage_high"}
+    rows = []
+    for quantity, values, said in (
+        ("bias", bias, "mean error of corrected r²; normal interval; "),
+        (
+            "coverage",
+            {k: table[c] for k, c in bounds.items()},
+            "share of 95 % intervals that hold the truth; ",
+        ),
+    ):
+        name = "encode/simulated/" + table["rule"] + f"/{quantity}/" + parts
+        rows.append(pd.DataFrame({"name": name, **values, "n": table["n_simulations"], "what": said + what}))
+    return pd.concat(rows, ignore_index=True).assign(unit="simulation")[
+        ["name", "value", "low", "high", "n", "unit", "what"]
+    ]
+
+
+class _Brain(NamedTuple):
+    """Voxels of many experiments, in columns: what is measured of them, and what is true."""
+
+    share: np.ndarray  # (voxel,)
+    lasting: np.ndarray  # (stimulus, voxel), what the stimuli determine, in whichever voxels are drawn
+    free: np.ndarray  # (voxel,), variance of what each voxel draws
+    signal: np.ndarray  # (stimulus, voxel)
+    responses: np.ndarray  # (repeat, stimulus, explainable · voxel), NaN where not measured
+
+
+def _brain(units, common, design, n_voxels, levels, rng):
+    """Voxels of new subjects; the columns of responses run over explainable variances, then voxels."""
+    directions = rng.standard_normal((design.n_units, n_voxels))
+    subjects = rng.uniform(-1, 1, n_voxels // design.n_voxels).repeat(design.n_voxels)
+    share = design.planted + design.spread * subjects
+    lasting = np.sqrt(share) * (units @ (directions / np.linalg.norm(directions, axis=0)))
+    lasting += np.sqrt((1 - share) * design.common) * common
+    free = (1 - share) * (1 - design.common)
+    signal = lasting + np.sqrt(free) * rng.standard_normal(lasting.shape)
+    noise = np.sqrt(1 / np.asarray(levels) - 1).repeat(n_voxels)
+    drawn = rng.standard_normal((design.n_repeats, *signal.shape))
+    responses = np.tile(signal, len(levels)) + noise * np.tile(drawn, len(levels))
+    if design.unequal:
+        number = 1 + rng.permutation(design.n_stimuli) % design.n_repeats
+        responses[np.arange(design.n_repeats)[:, None] >= number] = np.nan
+    return _Brain(share, lasting, free, signal, responses)
+
+
+def _split(layer, brain, train):
+    """What an analysis finds in each voxel on one split, and the truth, by name."""
+    number = np.isfinite(brain.responses).sum(axis=0)
+    mean = np.nansum(brain.responses, axis=0) / number
+    complete = (number == len(brain.responses)).all()
+    targets = np.concatenate([mean, brain.signal, *(brain.responses if complete else ())], axis=1)
+    fit = ridge.leave_one_out(layer, targets, train, alphas=ALPHAS)
+    ends = np.cumsum([mean.shape[1], brain.signal.shape[1]])
+    noisy, clean, single = np.split(fit.predictions[~train], ends, axis=1)
+    r = np.where(fit.constant[: ends[0]], 0, metrics.pearson(mean[~train], noisy))
+    unbiased = np.where(fit.constant[: ends[0]], 0, correction.unbiased_r2(r, len(noisy)))
+    found = {"r2": np.maximum(r, 0) ** 2, "unbiased": unbiased}
+    n_levels = mean.shape[1] // brain.signal.shape[1]
+    found["truth"] = _truth(brain, noisy, ~train, n_levels)
+    found["truth without noise"] = np.tile(_truth(brain, clean, ~train, 1), n_levels)
+    single = single.reshape(len(noisy), -1, mean.shape[1]).swapaxes(0, 1)
+    for rule in correction.RULES:
+        if rule != "reliability" or complete:
+            sides = brain.responses[:, train], brain.responses[:, ~train], single
+            found[rule] = np.prod(correction.terms(*sides, rule=rule, n_repeats=number.max(axis=0)), axis=0)
+    return found
+
+
+def _truth(brain, predictions, test, n_levels):
+    """Squared correlation of signal and prediction, 0 where it is negative; see `experiments`."""
+    lasting = brain.lasting[test] - brain.lasting[test].mean(axis=0)
+    variance = (lasting**2).sum(axis=0) / (len(lasting) - 1)
+    r = metrics.pearson(np.tile(lasting, n_levels), predictions)
+    return np.tile(variance / (variance + brain.free), n_levels) * np.fmax(r, 0) ** 2
+
+
+def _tables(splits, shape, explainable, first):
+    """Rows of `experiments` of one batch, a table per rule and kind."""
+    found = {name: np.stack([split[name] for split in splits]).reshape(-1, *shape) for name in splits[0]}
+    labels = {
+        "explainable": np.repeat(explainable, shape[1]),
+        "simulation": np.tile(first + np.arange(shape[1]), len(explainable)),
+    }
+    for rule in correction.RULES:
+        if rule in found:
+            truth = found["truth without noise" if rule == "reliability" else "truth"]
+            corrected = reliability.corrected_r2(np.sqrt(found["r2"]), found[rule], 1)
+            odd = {"above_1": (corrected > 1), "undefined": np.isnan(corrected)}
+            odd = {name: values.mean(axis=(0, 3, 4)).ravel() for name, values in odd.items()}
+            for kind, values in _estimates(found, corrected, rule, truth).items():
+                values = {name: value.ravel() for name, value in values.items()}
+                yield pd.DataFrame({"rule": rule, "kind": kind, **labels, **values, **odd})
+
+
+def _estimates(found, corrected, rule, truth):
+    """Value, bounds and truth (explainable, simulation) of each kind."""
+    means = {name: found[name].mean(axis=(0, 4)) for name in ("r2", "unbiased", rule)}
+    over_all = truth.mean(axis=(0, 3, 4))
+    kinds = {
+        "median": (*_t_interval(_median(corrected)), _median(truth).mean(axis=-1)),
+        "ratio": (*_t_interval(means["r2"] / means[rule]), over_all),
+        "unbiased ratio": (*correction.pooled_ratio(means["unbiased"], means[rule]), over_all),
+    }
+    return {kind: dict(zip(("value", "low", "high", "truth"), v, strict=True)) for kind, v in kinds.items()}
+
+
+def _median(values):
+    """Median over splits, at most 1, then over the voxels of a subject."""
+    values = xr.DataArray(values, dims=("split", "explainable", "simulation", "subject", "voxel"))
+    return metrics.median(layers.over_splits(values, clip=1).values)
+
+
+def _t_interval(values):
+    """Mean over subjects and 95 % bounds by Student's t, without those that are NaN."""
+    here = np.isfinite(values)
+    n = np.where(here.sum(axis=-1) > 1, here.sum(axis=-1), np.nan)
+    mean = np.where(here, values, 0).sum(axis=-1) / n
+    squares = np.where(here, (values - mean[..., None]) ** 2, 0).sum(axis=-1)
+    half = stats.t.ppf(0.975, n - 1) * np.sqrt(squares / (n - 1) / n)
+    return mean, mean - half, mean + half
