@@ -85,7 +85,8 @@ def compare():
             )
             case = (
                 f"{len(centres)} spheres of {min(sizes)} to {max(sizes)} voxels, {N_STIMULI} stimuli, "
-                f"correlation distance, {N_MODELS} models, {comparison}; scores differ by {np.abs(scores - expected).max():.0e}; "
+                f"correlation distance, {N_MODELS} models, {comparison}; "
+                f"scores differ by {np.abs(scores - expected).max():.0e}; "
                 f"ours peaks at {peak / 1e6:.0f} MB; {growth}"
             )
             rows.append(benchmarks.row("searchlight", case, ours_s, "rsatoolbox searchlight", seconds))

@@ -1,0 +1,72 @@
+"""Numbers in the figures of the functional-map study, as printed or measured there.
+
+Dwivedi, Bonner, Cichy & Roig (2021), PLoS Comput Biol 17, e1009267, doi:10.1371/journal.pcbi.1009267.
+"""
+
+from pathlib import Path
+
+from lib.artefacts import load_table
+
+FIGURES = ("2b", "3b")
+
+
+def bars(figure):
+    """Bars of the best three networks (2b) or of the three groups (3b) in each region.
+
+    Parameters
+    ----------
+    figure : {"2b", "3b"}
+
+    Returns
+    -------
+    pandas.DataFrame
+        roi, total (adjusted R² of all three, printed to two decimals), position (from 0), name, unique (adjusted
+        R²; 2b measured in vector graphics to 1e-4, 3b in pixels to 0.004, where 0 is "at or below the axis"), bar
+        (half length of the error bar; NaN in 3b) and star (0, 1: p < 0.05 against 0). The error bars are of
+        regressions on sums of layers, not of the bars they stand on.
+    """
+    table = _read("bars", figure=str)
+    return table[table["figure"] == figure].drop(columns="figure").reset_index(drop=True)
+
+
+def pairs(figure):
+    """Pairs of bars whose difference has a star.
+
+    Parameters
+    ----------
+    figure : {"2b", "3b"}
+
+    Returns
+    -------
+    pandas.DataFrame
+        roi, first, second (positions).
+    """
+    table = _read("pairs", figure=str)
+    return table[table["figure"] == figure].drop(columns="figure").reset_index(drop=True)
+
+
+def venn():
+    """Parts of variance of figure 2b, recovered from the areas of its diagrams, to about 0.01.
+
+    Returns
+    -------
+    pandas.DataFrame
+        roi, r1, r2, r3 (adjusted R² of each network alone), s12, s13, s23 (shared by two), t (by all).
+    """
+    return _read("venn")
+
+
+def ceilings():
+    """Explained variance beside the noise ceiling, figure 2c: measured in vector graphics.
+
+    Returns
+    -------
+    pandas.DataFrame
+        roi, value, half (of the error line), lower_ceiling, upper_ceiling, all on a scale of R². How they were
+        made is not known: see `lib.functional_rois.reconstruction`.
+    """
+    return _read("ceilings")
+
+
+def _read(name, **types):
+    return load_table(Path(__file__).with_name(f"published_maps.{name}.csv"), **types)
