@@ -13,51 +13,63 @@ from lib import inference, layers, plugins
 GROUP = ["target", "part"]
 
 
-def means(table, *, value, condition):
+def means(table, *, value, condition, by=("target", "part")):
     """Mean of each condition over subjects, with the published error bar and an interval.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        One row per target, part, subject and condition (more are averaged first), with the column `value`; for
-        instance of `scoring.choices` by one rule, or `scoring.by_layer` of one model. Of components (subject ""), a
-        row per iteration.
+        subject and the columns named below, a row per subject and condition (several are averaged first); for instance
+        of `scoring.choices` by one rule, or `scoring.by_layer`. Of components (subject ""), a row per iteration.
     value : str
         Column to average.
-    condition : list of str
-        Columns whose combinations are compared, and which therefore set the error bar.
+    condition : str
+        Column of what is compared and therefore sets the error bar: "model", "part", "layer".
+    by : sequence of str
+        Columns within whose combinations conditions are compared.
 
     Returns
     -------
     pandas.DataFrame
-        target, part, the condition, value, low, high (t interval over subjects; NaN for components and single
-        subjects), sem (`layers.within_subject_sem` over the conditions of the table; of components over iterations,
-        which are no samples: how much the choice of halves matters), n, unit ("subject"; "iteration" of components).
+        The columns `by`, the condition, value, low, high (t interval over subjects; NaN for components and single
+        subjects), sem (`layers.within_subject_sem` over the conditions; of components over iterations, which are no
+        samples: how much the choice of halves matters), n, unit ("subject"; "iteration" of components). Conditions
+        without a value are left out.
 
     References
     ----------
-    Tuckute, Feather, Boebinger & McDermott (2023), PLoS Biol 21:e3002366, figures 2 and 5.
+    Tuckute, Feather, Boebinger & McDermott (2023), PLoS Biol 21:e3002366, figures 2, 5 and 7.
     """
-    each = table.groupby([*GROUP, *condition, "subject"], sort=False)[value].mean().reset_index()
-    rows = inference.mean_interval(each, value=value, by=[*GROUP, *condition])
-    sems = []
-    for group, part in table.groupby(GROUP, sort=False):
-        if (part["subject"] == "").all():
-            sem = part.groupby(condition)[value].agg(["sem", "size"]).rename(columns={"size": "n"})
-            sem["unit"] = "iteration"
-        else:
-            wide = part.pivot_table(index="subject", columns=condition, values=value, dropna=False)
-            sem = layers.within_subject_sem(xr.DataArray(wide.values, dims=("subject", "one")), "one")
-            sem = pd.DataFrame({"sem": sem.values}, index=wide.columns)
-            sem = sem.assign(n=wide.notna().sum(), unit="subject")
-        sems.append(sem.reset_index().assign(**dict(zip(GROUP, group, strict=True))))
-    none = [pd.DataFrame(columns=[*GROUP, *condition, "sem", "n", "unit"])]
+    by, table = list(by), table[table[value].notna()]
+    each = table.groupby([*by, condition, "subject"], sort=False)[value].mean().reset_index()
+    rows = inference.mean_interval(each, value=value, by=[*by, condition])
     rows = rows.drop(columns=["n", "unit"]).rename(columns={value: "value"})
-    return rows.merge(pd.concat(sems or none), on=[*GROUP, *condition], validate="one_to_one")
+    sems = [_sem(part, value, condition) for _, part in table.groupby(by, sort=False)]
+    heads = [part[by].iloc[[0]] for _, part in table.groupby(by, sort=False)]
+    sems = [head.merge(sem, how="cross") for head, sem in zip(heads, sems, strict=True)]
+    none = [pd.DataFrame(columns=[*by, condition, "sem", "n", "unit"])]
+    return rows.merge(pd.concat(sems or none), on=[*by, condition], validate="one_to_one")
+
+
+def controls(table):
+    """Models split into network and control.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        With column model.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The table with columns network (model without control) and control ("" for the trained network).
+    """
+    pairs = [plugins.split_control(model) for model in table["model"]]
+    return table.assign(network=[p[0] for p in pairs], control=[p[1] for p in pairs])
 
 
 def ranked(table):
-    """Models split into network and control, ordered by how well the trained network does.
+    """Models ordered by how well the trained network does.
 
     Parameters
     ----------
@@ -67,12 +79,10 @@ def ranked(table):
     Returns
     -------
     pandas.DataFrame
-        The rows of the table with columns network (model without control), control ("" for trained) and rank (from 1,
-        of the trained network's value within target and part; controls share their network's, NaN if that is
-        missing), by target, part and rank.
+        The rows of the table with the columns of `controls` and rank (from 1, of the trained network's value within
+        target and part; controls share their network's, NaN if that is missing), by target, part and rank.
     """
-    pairs = [plugins.split_control(model) for model in table["model"]]
-    table = table.assign(network=[p[0] for p in pairs], control=[p[1] for p in pairs])
+    table = controls(table)
     trained = table[table["control"] == ""]
     rank = trained.groupby(GROUP)["value"].rank(ascending=False, method="first")
     rank = trained.assign(rank=rank)[[*GROUP, "network", "rank"]]
@@ -191,8 +201,7 @@ def position_tests(positions, *, reference, published=None):
     Parameters
     ----------
     positions : pandas.DataFrame
-        target, part, model, value (relative position of the best layer, mean over subjects); of `means`. Models of one
-        layer (NaN) drop out.
+        target, part, model, value (relative position of the best layer, mean over subjects); of `means`.
     reference : str
         The region that the others are compared with; targets without it are left out.
     published : {"tuckute2023"}, optional
@@ -201,17 +210,18 @@ def position_tests(positions, *, reference, published=None):
     Returns
     -------
     pandas.DataFrame
-        target, part, reference_mean, mean (over models), w (Wilcoxon's), p, p_holm (over the regions of the target; as
-        p if published), n_differing (models that differ), above (share of models above the diagonal: later than in the
-        reference), low, high (Clopper-Pearson interval of that share), n_above, n (models), unit. Models are no random
-        sample, and those of one architecture or training set resemble each other: read p as a description.
+        target, control ("" trained; controls are tested by themselves), part, reference_mean, mean (over models), w
+        (Wilcoxon's), p, p_holm (over the regions of the target and control; as p if published), n_differing (models
+        that differ), above (share of models above the diagonal: later than in the reference), low, high
+        (Clopper-Pearson interval of that share), n_above, n (models), unit. Models are no random sample, and those of
+        one architecture or training set resemble each other: read p as a description.
 
     References
     ----------
     Tuckute, Feather, Boebinger & McDermott (2023), PLoS Biol 21:e3002366, figure 7.
     """
     rows = []
-    for target, here in positions.groupby("target", sort=False):
+    for (target, control), here in controls(positions).groupby(["target", "control"], sort=False):
         wide = here.pivot_table(index="model", columns="part", values="value", sort=False).dropna()
         others = [part for part in wide.columns if part not in (reference, "all")]
         others = others if reference in wide.columns else []
@@ -223,9 +233,31 @@ def position_tests(positions, *, reference, published=None):
             found = {"reference_mean": wide[reference].mean(), "mean": wide[part].mean(), "w": test["w"]}
             found |= {"p": test["p"], "p_holm": p, "n_differing": test["n"], "above": n_above / len(wide)}
             found |= {"low": low, "high": high, "n_above": n_above, "n": len(wide), "unit": "model"}
-            rows.append({"target": target, "part": part} | found)
+            rows.append({"target": target, "control": control, "part": part} | found)
     names = "reference_mean mean w p p_holm n_differing above low high n_above n unit"
-    return pd.DataFrame(rows, columns=[*GROUP, *names.split()])
+    return pd.DataFrame(rows, columns=["target", "control", "part", *names.split()])
+
+
+def facing(positions, *, reference):
+    """Each region's positions beside those of a reference region, for scatter plots.
+
+    Parameters
+    ----------
+    positions : pandas.DataFrame
+        target, part, model, value, sem; of `means`.
+    reference : str
+        Targets without this region are left out.
+
+    Returns
+    -------
+    pandas.DataFrame
+        target, control, part, model, x, x_sem (in the reference), y, y_sem (in the region).
+    """
+    table = controls(positions).rename(columns={"value": "y", "sem": "y_sem"})
+    table = table[["target", "control", "part", "model", "y", "y_sem"]]
+    base = table[table["part"] == reference].rename(columns={"y": "x", "y_sem": "x_sem"}).drop(columns="part")
+    others = table[~table["part"].isin([reference, "all"])]
+    return others.merge(base, on=["target", "control", "model"], validate="many_to_one")
 
 
 def region_tests(table, *, reference, value="position"):
@@ -394,6 +426,17 @@ def quotable(found, *, quantity, unit, what, about="all"):
         values = {column: row.get(column, np.nan) for column in ("value", "low", "high", "n")}
         rows.append({"name": "/".join(parts).lower(), **values, "unit": unit, "what": what + bare + said})
     return pd.DataFrame(rows, columns=inference.QUOTED)
+
+
+def _sem(part, value, condition):
+    """Published error bar of each condition: over subjects, or over iterations of a component."""
+    if (part["subject"] == "").all():
+        sem = part.groupby(condition, sort=False)[value].agg(["sem", "size"])
+        return sem.rename(columns={"size": "n"}).assign(unit="iteration").reset_index()
+    wide = part.pivot_table(index="subject", columns=condition, values=value, sort=False)
+    sem = layers.within_subject_sem(xr.DataArray(wide.values, dims=("subject", "one")), "one")
+    counts = {"sem": sem.values, "n": wide.notna().sum().values, "unit": "subject"}
+    return pd.DataFrame({condition: wide.columns} | counts)
 
 
 def _tests(both, n_resamples, seed):

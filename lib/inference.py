@@ -136,7 +136,8 @@ def paired_t(a, b, *, level=0.95):
     -------
     dict
         `value` (mean of a - b), `low`, `high` (its interval), `t`, `df`, `p` (two-sided), `n` (units). NaN
-        where fewer than two units are left, or (t, p) where all differences are 0.
+        where fewer than two units are left; t and p also where all differences are the same, so that their
+        variance says nothing (positions in few layers can be).
     """
     difference = _differences(a, b)
     n = len(difference)
@@ -144,9 +145,8 @@ def paired_t(a, b, *, level=0.95):
     t = p = np.nan
     if n > 1:
         found["low"], found["high"] = DescrStatsW(difference).tconfint_mean(1 - level)
-    if n > 1 and difference.any():
-        sem = difference.std(ddof=1) / np.sqrt(n)
-        t = difference.mean() / sem if sem > 0 else np.copysign(np.inf, difference[0])
+    if n > 1 and np.ptp(difference) > 1e-12 * abs(difference).max():
+        t = difference.mean() / difference.std(ddof=1) * np.sqrt(n)
         p = 2 * stats.t.sf(abs(t), n - 1)
     return found | {"t": t, "df": max(n - 1, 0), "p": p, "n": n}
 
@@ -314,9 +314,10 @@ def wilcoxon(a, b, *, published=None):
     a, b : array (n_units,)
         Scores of the same units in the same order; a unit with a NaN is left out of both.
     published : {"tuckute2023"}, optional
-        p from the normal approximation (ties counted, no continuity correction), which with these few models
-        is only roughly right: three decimals, too small in the tails for ties and too large without. Default:
-        the exact distribution over all signs of the ranks found, ties or not.
+        p from the normal approximation (ties counted, no continuity correction), which is only roughly right for
+        few units; and equal differences that rounding in the fifteenth digit made unequal are not tied, so that W
+        and p depend on the order of a sum. Default: the exact distribution over all signs of the ranks found,
+        ties or not, differences equal if they are to 12 decimals.
 
     Returns
     -------
@@ -335,9 +336,9 @@ def wilcoxon(a, b, *, published=None):
     21:e3002366, figure 7 and Methods (statistics).
     """
     difference = _differences(a, b)
-    # Equal positions may differ by rounding of their means.
-    difference = difference[abs(difference) > 1e-12]
-    ranks = stats.rankdata(abs(difference).round(12))
+    difference = difference if published else difference.round(12)
+    difference = difference[difference != 0]
+    ranks = stats.rankdata(abs(difference))
     above, below = ranks[difference > 0].sum(), ranks[difference < 0].sum()
     found = {"w": float(min(above, below)), "n": len(ranks)}
     if published is not None:

@@ -161,7 +161,7 @@ def leave_one_subject_out(values):
     total = np.where(known, scores, 0).sum(axis=1, keepdims=True) - np.where(known, scores, 0)
     n_others = known.sum(axis=1, keepdims=True) - known
     others = np.divide(total, n_others, out=np.full(scores.shape, np.nan), where=n_others > 0)
-    others = others if len(scores) > 1 else scores
+    others = others if len(scores) > 1 else np.zeros(scores.shape)
     layer = np.where(np.isnan(others), -np.inf, others).argmax(axis=0)
     position, relative = _positions(layer, others)
     score = np.where(np.isnan(position), np.nan, np.take_along_axis(scores, layer[None], axis=0)[0])

@@ -63,7 +63,8 @@ def best_layers(values):
     Returns
     -------
     pandas.DataFrame
-        model, part, subject, layer (chosen by the mean of the others), value.
+        model, part, subject, layer (chosen by the mean of the others), value. Participants without a voxel in a
+        region, or without others, are left out.
 
     References
     ----------
@@ -73,7 +74,7 @@ def best_layers(values):
     for model in values["model"].values:
         for part in values["part"].values:
             here = values.sel(model=model, part=part).dropna("layer", how="all")
-            best = layers.leave_one_subject_out(here)
+            best = layers.leave_one_subject_out(here).dropna("subject", subset=["score"])
             layer = here["layer"].values[best["position"].values.astype(int) - 1]
             table = {"subject": best["subject"].values, "layer": layer, "value": best["score"].values}
             rows.append(pd.DataFrame(table).assign(model=model, part=part))
