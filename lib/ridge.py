@@ -1,6 +1,7 @@
 """Ridge regression of many voxels on one layer, each with its own penalty, from one decomposition."""
 
 import contextlib
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -148,126 +149,175 @@ def _fit(X, Y, train, alphas, groups, device):
     """Fit of checked arguments; see `leave_one_out`."""
     centred = np.where((X[train] == X[train][0]).all(axis=0), 0, X - X[train].mean(axis=0))
     U, s, V = _decompose(centred[train])
-    offset, scores = _scores(Y, train, U, device)
-    alpha, constant, left_out = _LeftOut(U, s, alphas, groups).choose(scores, device)
+    left_out = _LeftOut(U, s, alphas, groups, device)
+    offset, scores = _scores(Y, train, left_out)
+    alpha, constant, ratio = left_out.choose(scores)
     s, test = (_on(array, device) for array in (s[:, None], centred[~train] @ V))
     fit = _empty(train, Y.shape[1])
     for voxels in _steps(Y.shape[1], device):
         penalty = _on(np.where(constant, np.inf, alpha)[voxels], device)
-        all_of_it = scores[:, voxels]
-        weights = all_of_it[: len(s)] * (s / (s**2 + penalty))
+        spanned = scores.spanned[:, voxels]
+        weights = spanned * (s / (s**2 + penalty))
         fit.predictions[~train, voxels] = _off(test @ weights) + offset[voxels]
-        weights *= s
-        fit.r_train[voxels] = _cosine(all_of_it, weights)
+        fit.r_train[voxels] = _cosine(spanned, s * weights, scores.power[voxels])
     undefined = np.isnan(offset)
     fit.r_train[undefined] = np.nan
     fit.alpha[:] = np.where(undefined, np.nan, alpha)
-    fit.constant[:], fit.left_out[:] = constant, left_out
+    fit.constant[:], fit.left_out[:] = constant, ratio
     fit.edge[:] = np.select([fit.alpha == alphas[0], fit.alpha == alphas[-1]], [1, 2], 0)
     return fit
+
+
+class _Scores(NamedTuple):
+    """Responses along the singular vectors, what is left of them beside these (or None), sum of all squares."""
+
+    spanned: np.ndarray
+    rest: np.ndarray
+    power: np.ndarray
+
+    def at(self, voxels):
+        """The same, of some voxels."""
+        rest = None if self.rest is None else self.rest[:, voxels]
+        return _Scores(self.spanned[:, voxels], rest, self.power[voxels])
+
+
+class _Form(NamedTuple):
+    """Residuals of left-out stimuli as matrices on scores and rest; a vector `rest` stands for a diagonal one."""
+
+    spanned: np.ndarray
+    rest: np.ndarray
 
 
 class _LeftOut:
     """Errors of left-out stimuli for all penalties from one decomposition; see `leave_one_out`.
 
-    The residuals are linear in the scores Uᵀy, so that each penalty has one matrix, its form, for all voxels.
+    The residuals are linear in the responses, so that each penalty has one matrix, its form, for all voxels.
     Where a penalty is far above or below the spectrum its form hardly differs from its neighbour's, and a bound
     on the difference tells for most voxels that no such penalty can be the best: those errors stay infinite.
     """
 
-    def __init__(self, U, s, alphas, groups):
-        self.alphas, filters = _distinct(s, alphas, scaled=len(s) == U.shape[1])
-        # What the features do not span is left as it is.
-        self.filters = np.hstack([filters, np.ones((len(filters), U.shape[1] - len(s)))])
-        self.parts = [_part(U[rows], len(s)) for rows in groups]
+    def __init__(self, U, s, alphas, groups, device):
+        self.device, self.n, self.order = device, len(U), np.concatenate(groups)
+        # All of the space around the mean is spanned: what remains outside is rounding, and w may be scaled.
+        self.full = len(s) >= len(U) - 1
+        self.alphas, self.filters = _distinct(s, alphas, scaled=self.full)
         self.single = all(len(rows) == 1 for rows in groups)
-        if self.single:
-            self.rows = np.vstack(self.parts)
-            self.squares = self.rows**2
+        self.U, self.outside, self.rotations = _grouped(U, groups, self.full)
+        starts = np.cumsum([0, *map(len, groups)])
+        self.slices = [slice(*ends) for ends in itertools.pairwise(starts)]
         spectrum = s**2 if len(s) else np.ones(1)
         self.n_top = max(0, (self.alphas > FAR * spectrum[0]).sum() - 1)
         self.n_bottom = max(0, (self.alphas < spectrum[-1] / FAR).sum() - 1)
+        self.turned = _on(self.U, device)
+
+    def scores(self, y):
+        """Scores and rest of centred responses."""
+        y = _on(y[self.order], self.device)
+        power = _off((y * y).sum(0))
+        for rows, rotation in zip(self.slices, self.rotations, strict=True):
+            if not self.single:
+                y[rows] = _on(rotation.T, self.device) @ y[rows]
+        spanned = self.turned.T @ y
+        if self.full:
+            return _Scores(spanned, None, power)
+        inside = _on((self.outside > 0)[:, None], self.device)
+        return _Scores(spanned, inside * (y - self.turned @ spanned), power)
 
     def form(self, w):
-        """Matrix that turns scores into residuals of left-out stimuli (each group's rotated among themselves)."""
+        """Form of a penalty with filter w (each group's residuals are rotated among themselves)."""
         if self.single:
-            return self.rows * w / (self.squares @ w)[:, None]
-        return np.vstack([_form(part, w) for part in self.parts])
+            leverage = self.outside**2 + self.U**2 @ w
+            return _Form(self.U * w / leverage[:, None], 1 / leverage)
+        forms = [_form(self.U[rows], self.outside[rows], w) for rows in self.slices]
+        return _Form(np.vstack([form.spanned for form in forms]), linalg.block_diag(*[f.rest for f in forms]))
 
-    def errors(self, scores, power, device):
+    def mean_square(self, form, scores):
+        """Mean square of left-out residuals, per voxel."""
+        means = np.empty(len(scores.power))
+        spanned, rest = (_on(matrix, self.device) for matrix in form)
+        for voxels in _steps(len(means), self.device):
+            part = scores.at(voxels)
+            residual = spanned @ part.spanned
+            if not self.full:
+                residual += rest[:, None] * part.rest if self.single else rest @ part.rest
+            residual *= residual
+            means[voxels] = _off(residual.sum(0))
+        return means / self.n
+
+    def errors(self, scores):
         """Mean squared error (penalty, voxel); infinite where it is certain to be no tie with the smallest."""
-        errors = np.full((len(self.alphas), scores.shape[1]), np.inf)
+        errors = np.full((len(self.alphas), len(scores.power)), np.inf)
         last = len(self.alphas) - self.n_bottom - 1
         for row in range(self.n_top, last + 1):
-            errors[row] = _mean_square(self.form(self.filters[row]), scores, device)
+            errors[row] = self.mean_square(self.form(self.filters[row]), scores)
         for rows, edge in ((range(self.n_top), self.n_top), (range(last + 1, len(errors)), last)):
             if len(rows):
-                self._add(errors, rows, edge, scores, power, device)
+                self._add(errors, rows, edge, scores)
         return errors
 
-    def _add(self, errors, rows, edge, scores, power, device):
+    def _add(self, errors, rows, edge, scores):
         """Errors of penalties beyond an edge, for the voxels whose best may lie there."""
-        forms = [self.form(w) for w in self.filters[rows]]
-        at_edge = self.form(self.filters[edge])
-        moved = np.max([np.sqrt(((form - at_edge) ** 2).sum(axis=0)) for form in forms], axis=0)
-        n = len(at_edge)
-        lowest = np.sqrt(n * errors[edge]) - _off(_on(moved, device) @ abs(scores))
-        near = np.flatnonzero(lowest <= np.sqrt(n * _as_good(errors.min(axis=0), power, n, 2 * TIE)))
+        forms, at_edge = [self.form(w) for w in self.filters[rows]], self.form(self.filters[edge])
+        moved = np.max(
+            [np.sqrt(((form.spanned - at_edge.spanned) ** 2).sum(axis=0)) for form in forms], axis=0
+        )
+        distance = _off(_on(moved, self.device) @ abs(scores.spanned))
+        if not self.full:
+            norm = np.abs if self.single else np.linalg.norm
+            moved = max(norm(form.rest - at_edge.rest).max() for form in forms)
+            distance += moved * np.sqrt(_off((scores.rest * scores.rest).sum(0)))
+        lowest = np.sqrt(self.n * errors[edge]) - distance
+        best = self.as_good(errors.min(axis=0), scores.power, 2 * TIE)
+        near = np.flatnonzero(lowest <= np.sqrt(self.n * best))
         if len(near):
-            some = scores[:, near]
+            some = scores.at(near)
             for row, form in zip(rows, forms, strict=True):
-                errors[row, near] = _mean_square(form, some, device)
+                errors[row, near] = self.mean_square(form, some)
 
-    def choose(self, scores, device):
+    def choose(self, scores):
         """Per voxel: largest penalty of smallest error, whether that is the mean's, and the ratio of the two."""
-        n = len(scores) + 1
-        power = _off((scores * scores).sum(0)) / n
-        errors = self.errors(scores, power, device)
+        n, errors = self.n, self.errors(scores)
         best = errors.min(axis=0)
-        tied = errors <= _as_good(best, power, n, TIE)
-        of_mean = power * (n / (n - 1)) ** 2
+        tied = errors <= self.as_good(best, scores.power, TIE)
+        of_mean = scores.power * (n / (n - 1) ** 2)
         if not self.single:
-            of_mean = _mean_square(self.form(np.ones(n - 1)), scores, device)
+            of_mean = self.mean_square(self.form(np.ones(self.U.shape[1])), scores)
         constant = np.abs(best - of_mean) <= TIE * of_mean
         ratio = np.divide(best, of_mean, out=np.full(len(best), np.nan), where=of_mean > 0)
         return self.alphas[tied.argmax(axis=0)], constant, ratio
 
-
-def _as_good(best, power, n, tie):
-    """Largest error that counts as the best: an error that is zero but for rounding is as good as any such."""
-    return best * (1 + tie) + power * (n * np.finfo(float).eps) ** 2
-
-
-def _mean_square(form, scores, device):
-    """Mean square of a form's values, per voxel."""
-    form, means = _on(form, device), np.empty(scores.shape[1])
-    for voxels in _steps(len(means), device):
-        residual = form @ scores[:, voxels]
-        residual *= residual
-        means[voxels] = _off(residual.sum(0))
-    return means / len(form)
+    def as_good(self, best, power, tie):
+        """Largest error that counts as the best: an error that is zero but for rounding is as good as any such."""
+        return best * (1 + tie) + power * (self.n * np.finfo(float).eps ** 2)
 
 
-def _part(rows, n_spanned):
-    """Basis vectors at the stimuli of a group, rotated so that what is outside the features' span comes first.
+def _grouped(U, groups, full):
+    """Rows of U group by group, lengths of what the features do not span there, and rotations.
 
-    Beside stimuli that alone determine a direction (of leverage 1), what rounding leaves outside would decide.
+    Groups of several are rotated so that these lengths are those of single rows. Beside stimuli that alone
+    determine a direction (of leverage 1), rounding would be left outside: it counts as 0.
     """
-    outside = rows[:, n_spanned:]
-    rotation, lengths, _ = np.linalg.svd(outside)
-    rows = rotation.T @ rows
-    rows[(lengths > 1e-6).sum() :, n_spanned:] = 0
-    return rows
+    rows, lengths, rotations = [], [], []
+    for group in groups:
+        outside = np.eye(len(group)) - 1 / len(U) - U[group] @ U[group].T
+        squares, rotation = np.linalg.eigh(outside) if len(group) > 1 else (outside[0], np.ones((1, 1)))
+        rows.append(rotation.T @ U[group])
+        lengths.append(np.sqrt(np.where((squares > 1e-12) & (not full), squares, 0)))
+        rotations.append(rotation)
+    return np.vstack(rows), np.concatenate(lengths), rotations
 
 
-def _form(part, w):
-    """(C_GG)⁻¹ C_G Uᵀ as a matrix on scores, up to a rotation: the least-squares inverse of √w U_Gᵀ, times √w."""
+def _form(U, outside, w):
+    """Form of one group: with A = (outside, U √w), C_GG is A Aᵀ, and its inverse is applied by least squares."""
+    n = len(U)
+    A, root = np.hstack([np.diag(outside), U * np.sqrt(w)]), np.append(np.ones(n), np.sqrt(w))
     # Rows by size and columns pivoted: small rows keep their relative accuracy (Cox & Higham 1998).
-    root, order = np.sqrt(w), np.argsort(-w, kind="stable")
-    Q, R, _ = linalg.qr((part * root).T[order], mode="economic", pivoting=True)
-    form = np.empty((len(part), len(w)))
-    form[:, order] = linalg.solve_triangular(R, Q.T * root[order])
-    return form
+    order = np.argsort(-root, kind="stable")
+    Q, R, _ = linalg.qr(A.T[order], mode="economic", pivoting=True)
+    inverse = np.empty(A.shape)
+    inverse[:, order] = linalg.solve_triangular(R, Q.T)
+    rest = np.divide(inverse[:, :n], outside, out=np.zeros((n, n)), where=outside > 0)
+    return _Form(inverse[:, n:] * np.sqrt(w), rest)
 
 
 def _distinct(s, alphas, *, scaled):
@@ -275,43 +325,40 @@ def _distinct(s, alphas, *, scaled):
 
     With `scaled`, w is (s_min² + alpha) / (s² + alpha): the same up to a factor, without underflow.
     """
-    spectrum, alphas = s**2, alphas[:, None]
-    ratios = (spectrum.min(initial=np.inf) + alphas) / (spectrum + alphas)
-    filters = ratios if scaled else alphas / (spectrum + alphas)
-    # Beside what the layer does not span, a share below rounding is none; between stimuli, ratios count.
-    effect = np.hstack([ratios, np.where(filters < 1e-17, 0, filters)])
+    spectrum = s**2
+    smallest = spectrum.min(initial=np.inf)
+    # Beside 1, what is smaller than rounding is as good as nothing: so far below the spectrum nothing changes.
+    effective = np.maximum(alphas, 1e-17 * smallest)[:, None] if len(s) else alphas[:, None]
+    ratios = (smallest + effective) / (spectrum + effective)
+    filters = ratios if scaled else effective / (spectrum + effective)
+    effect = np.hstack([ratios, filters])
     new = np.append(True, (effect[1:] != effect[:-1]).any(axis=1))
-    return alphas[new, 0], filters[new]
+    return alphas[new], filters[new]
 
 
 def _decompose(X):
-    """Basis of all profiles of mean 0, the singular vectors of centred features first, and their values.
-
-    Directions that are rounding count as not spanned. The right singular vectors come last.
-    """
+    """Singular vectors and values of centred features, without the directions that are rounding."""
     U, s, Vt = np.linalg.svd(X, full_matrices=False)
     kept = s > 1e-12 * s[0]
-    U = np.column_stack([np.full(len(X), len(X) ** -0.5), U[:, kept]])
-    rest = np.linalg.qr(U, mode="complete")[0][:, U.shape[1] :]
-    return np.hstack([U[:, 1:], rest]), s[kept], Vt[kept].T
+    return U[:, kept], s[kept], Vt[kept].T
 
 
-def _scores(Y, train, U, device):
-    """Means of the train responses, and the scores Uᵀy of what they deviate from them."""
+def _scores(Y, train, left_out):
+    """Means of the train responses, and scores of what they deviate from them."""
     offset, scores = np.empty(Y.shape[1]), []
-    U = _on(U, device)
-    for voxels in _steps(Y.shape[1], device):
+    for voxels in _steps(Y.shape[1], left_out.device):
         offset[voxels], y = _centred_responses(Y[train, voxels])
-        scores.append(U.T @ _on(y, device))
-    return offset, _joined(scores)
+        scores.append(left_out.scores(y))
+    spanned, rest, power = zip(*scores, strict=True)
+    rest = None if left_out.full else _joined(rest)
+    return offset, _Scores(_joined(spanned), rest, np.concatenate(power))
 
 
-def _cosine(scores, fitted):
+def _cosine(scores, fitted, power):
     """Correlation of responses and in-sample values from their scores; 0 or NaN where either is constant."""
-    product = _off((scores[: len(fitted)] * fitted).sum(0))
-    own, theirs = (_off((values * values).sum(0)) for values in (scores, fitted))
-    r = np.divide(product, np.sqrt(own * theirs), out=np.zeros_like(product), where=theirs > 0)
-    return np.where(own > 0, r, np.nan)
+    product, square = (_off((values * fitted).sum(0)) for values in (scores, fitted))
+    r = np.divide(product, np.sqrt(power * square), out=np.zeros_like(product), where=square > 0)
+    return np.where(power > 0, r, np.nan)
 
 
 def _centred_responses(Y):
@@ -392,7 +439,7 @@ def _check_groups(groups, train):
     groups = groups[train]
     if (groups == groups[0]).all():
         raise ValueError(
-            f"all {len(groups)} train stimuli are of group {groups[0]!r}: none is left to train on when it is "
+            f"all {len(groups)} train stimuli are of group {str(groups[0])!r}: none is left to train on when it is "
             "left out; at least two groups are needed"
         )
     return groups

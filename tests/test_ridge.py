@@ -124,16 +124,151 @@ def test_blocks_of_any_size_give_the_same_compression(monkeypatch):
     assert close(one.predictions[~train], many.predictions[~train], 1e-11)
 
 
+def refitted(X, Y, groups, alphas):
+    """Mean squared error (penalty, voxel) of stimuli predicted by fits without their group."""
+    errors = np.zeros((len(alphas), Y.shape[1]))
+    for group in np.unique(groups):
+        out = groups == group
+        for row, alpha in enumerate(alphas):
+            model = Ridge(alpha, solver="svd").fit(X[~out], Y[~out])
+            errors[row] += ((model.predict(X[out]) - Y[out]) ** 2).sum(axis=0)
+    return errors / len(Y)
+
+
+def labels(kind, train):
+    """Groups of all stimuli: four of ten, or some of one, two and many."""
+    return np.arange(len(train)) % 4 if kind == "equal" else np.repeat([0, 1, 2, 3, 4], [1, 2, 9, 18, 10])
+
+
+# p = 1, less than a group, less and more than the train stimuli, and than all
+@pytest.mark.parametrize("n_units", [1, 3, 12, 19, 21, 300])
+@pytest.mark.parametrize("kind", ["equal", "unequal"])
+def test_leaving_groups_out_equals_refitting_without_them(n_units, kind):
+    X, Y, train = data(n_units)
+    groups = labels(kind, train)
+    expected = refitted(X[train], Y[train], groups[train], ALPHAS)
+    fit = ridge.leave_one_out(X, Y, train, alphas=ALPHAS, groups=groups)
+    np.testing.assert_array_equal(fit.alpha, ALPHAS[expected.argmin(axis=0)])
+    of_mean = refitted(np.zeros((train.sum(), 1)), Y[train], groups[train], [1.0])[0]
+    # 1e-9: both are in float64, with condition numbers below 1e6
+    np.testing.assert_allclose(fit.left_out, expected.min(axis=0) / of_mean, rtol=1e-9)
+    for row, alpha in enumerate(ALPHAS):
+        one = ridge.leave_one_out(X, Y, train, alphas=[alpha], groups=groups)
+        np.testing.assert_allclose(one.left_out, expected[row] / of_mean, rtol=1e-9)
+
+
+@pytest.mark.parametrize("n_units", [3, 12, 300])
+def test_groups_of_one_are_leave_one_out(n_units):
+    X, Y, train = data(n_units)
+    plain = ridge.leave_one_out(X, Y, train)
+    shuffled = np.random.default_rng(1).permutation(40)
+    for groups in (np.arange(40), shuffled):
+        fit = ridge.leave_one_out(X, Y, train, groups=groups)
+        np.testing.assert_array_equal(fit.alpha, plain.alpha)
+        np.testing.assert_allclose(fit.left_out, plain.left_out, rtol=1e-12)
+
+
+@pytest.mark.parametrize("n_units", [3, 8, 300])
+@pytest.mark.parametrize("kind", ["equal", "unequal", "single"])
+def test_left_out_errors_are_stable_at_both_ends_of_the_published_grid(n_units, kind):
+    X, Y, train = data(n_units)
+    groups = np.arange(40) if kind == "single" else labels(kind, train)
+    of_mean = refitted(np.zeros((train.sum(), 1)), Y[train], groups[train], [1.0])[0]
+    top, bottom = (ridge.leave_one_out(X, Y, train, alphas=[a], groups=groups) for a in (1e49, 1e-50))
+    np.testing.assert_allclose(top.left_out, 1, rtol=1e-12)
+    errors = 0
+    for group in np.unique(groups[train]):
+        out = groups[train] == group
+        rest, left = (X[train][side] - X[train][~out].mean(axis=0) for side in (~out, out))
+        mean = Y[train][~out].mean(axis=0)
+        # least squares, of smallest norm where there are many
+        weights = np.linalg.pinv(rest, rcond=1e-12) @ (Y[train][~out] - mean)
+        errors = errors + ((left @ weights + mean - Y[train][out]) ** 2).sum(axis=0)
+    np.testing.assert_allclose(bottom.left_out * of_mean, errors / train.sum(), rtol=1e-8)
+
+
+@pytest.mark.parametrize("kind", ["equal", "unequal"])
+def test_units_active_in_one_group_only_leave_its_error_defined(kind):
+    # Without the group such units do not vary: their weights are 0, whatever the penalty.
+    X, Y, train = data(4)
+    groups = labels(kind, train)
+    lone = np.where((groups == 3)[:, None], np.random.default_rng(0).standard_normal((40, 2)), 0) * 50
+    wide = np.c_[X, lone]
+    alphas = 10.0 ** np.arange(6, -9, -1)
+    expected = refitted(wide[train], Y[train], groups[train], alphas)
+    fit = ridge.leave_one_out(wide, Y, train, alphas=alphas, groups=groups)
+    np.testing.assert_array_equal(fit.alpha, alphas[expected.argmin(axis=0)])
+    for row, alpha in ((0, 1e6), (-1, 1e-8)):
+        one = ridge.leave_one_out(wide, Y, train, alphas=[alpha], groups=groups)
+        of_mean = refitted(np.zeros((train.sum(), 1)), Y[train], groups[train], [1.0])[0]
+        # the refits lose about 1e-16 * (50 / 1e-8) of the weights of units that do not vary
+        np.testing.assert_allclose(one.left_out * of_mean, expected[row], rtol=1e-7)
+    bottom = ridge.leave_one_out(wide, Y, train, alphas=[1e-50], groups=groups)
+    # penalty / s² is 1e-8 / 1.6 or less
+    np.testing.assert_allclose(bottom.left_out, one.left_out, rtol=1e-7)
+
+
+@pytest.mark.parametrize("n_units", [1, 3, 19, 300])
+@pytest.mark.parametrize("kind", ["single", "equal", "unequal"])
+def test_penalties_passed_over_are_never_the_best(n_units, kind, monkeypatch):
+    X, Y, train = data(n_units, n_voxels=300)
+    Y[:, :100] = np.random.default_rng(1).standard_normal((40, 100))  # best at the flat top
+    Y[:, 100:120] = X[:, :1] * 3 + 1e-6 * Y[:, 100:120]  # best at the flat bottom
+    groups = np.arange(40) if kind == "single" else labels(kind, train)
+    fast = ridge.leave_one_out(X, Y, train, groups=groups)
+    monkeypatch.setattr(ridge, "FAR", np.inf)
+    every = ridge.leave_one_out(X, Y, train, groups=groups)
+    for field in ("alpha", "constant", "edge"):
+        np.testing.assert_array_equal(getattr(fast, field), getattr(every, field))
+    np.testing.assert_allclose(fast.left_out, every.left_out, rtol=1e-13)
+    assert every.constant.any() or n_units == 300 or kind != "single"
+
+
+def test_most_penalties_far_from_the_spectrum_are_passed_over():
+    X, Y, train = data(300, n_voxels=50)
+    U, s, _ = ridge._decompose(X[train] - X[train].mean(axis=0))
+    left_out = ridge._LeftOut(U, s, ridge.ALPHAS, [[i] for i in range(20)], None)
+    errors = left_out.errors(left_out.scores(Y[train] - Y[train].mean(axis=0)))
+    assert np.isinf(errors).mean() > 0.5
+    assert len(errors) < 50
+
+
+def test_left_out_share_is_that_of_refits_and_one_for_the_mean():
+    X, Y, train = data(60)
+    alphas = ALPHAS[ALPHAS >= 1]
+    fit = ridge.leave_one_out(X, Y, train, alphas=alphas)
+    y = Y[train]
+    left_out = [cross_val_predict(Ridge(a, solver="svd"), X[train], y, cv=LeaveOneOut()) for a in alphas]
+    chosen = np.stack(left_out)[np.searchsorted(-alphas, -fit.alpha), :, np.arange(Y.shape[1])].T
+    of_mean = cross_val_predict(Ridge(1), np.zeros((20, 1)), y, cv=LeaveOneOut())
+    expected = ((chosen - y) ** 2).sum(axis=0) / ((of_mean - y) ** 2).sum(axis=0)
+    np.testing.assert_allclose(fit.left_out, expected, rtol=1e-9)
+    assert np.isnan(ridge.leave_one_out(X, np.ones((40, 1)), train).left_out).all()
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [(np.zeros(40), "at least two groups"), (np.arange(39), "a group each"), (["a"] * 40, "of group 'a'")],
+)
+def test_groups_that_cannot_be_left_out_are_an_error(groups, message):
+    X, Y, train = data(6)
+    with pytest.raises(ValueError, match=message):
+        ridge.leave_one_out(X, Y, train, groups=groups)
+
+
 def check_device(device):
     """Same penalties, flags and predictions as NumPy, to 1e-10 (float64 on both, other order of sums)."""
     for n_units in (6, 300):
         X, Y, train = data(n_units)
         Y[0, 3] = np.nan
-        with_numpy, with_torch = (ridge.leave_one_out(X, Y, train, device=d) for d in (None, device))
-        np.testing.assert_array_equal(with_torch.alpha, with_numpy.alpha)
-        np.testing.assert_array_equal(with_torch.constant, with_numpy.constant)
-        np.testing.assert_allclose(with_torch.predictions, with_numpy.predictions, rtol=1e-10)
-        np.testing.assert_allclose(with_torch.r_train, with_numpy.r_train, rtol=1e-10)
+        for groups in (None, np.arange(40) % 4):
+            with_numpy, with_torch = (
+                ridge.leave_one_out(X, Y, train, groups=groups, device=d) for d in (None, device)
+            )
+            np.testing.assert_array_equal(with_torch.alpha, with_numpy.alpha)
+            np.testing.assert_array_equal(with_torch.constant, with_numpy.constant)
+            for field in ("predictions", "r_train", "left_out"):
+                np.testing.assert_allclose(getattr(with_torch, field), getattr(with_numpy, field), rtol=1e-10)
 
 
 def test_torch_gives_the_same_alphas_and_predictions():
