@@ -80,14 +80,15 @@ def ranked(table):
     -------
     pandas.DataFrame
         The rows of the table with the columns of `controls` and rank (from 1, of the trained network's value within
-        target and part; controls share their network's, NaN if that is missing), by target, part and rank.
+        target and part; controls share their network's, NaN if that is missing), by rank, targets and parts in their
+        order.
     """
     table = controls(table)
     trained = table[table["control"] == ""]
     rank = trained.groupby(GROUP)["value"].rank(ascending=False, method="first")
     rank = trained.assign(rank=rank)[[*GROUP, "network", "rank"]]
     merged = table.merge(rank, on=[*GROUP, "network"], how="left", validate="many_to_one")
-    return merged.sort_values([*GROUP, "rank", "control"], ignore_index=True)
+    return merged.sort_values(["rank", "control"], kind="stable", ignore_index=True)
 
 
 def couples(models, *, baseline=None):

@@ -6,8 +6,7 @@ import numpy as np
 from scipy import stats
 
 from lib import metrics, plugins
-
-PUBLISHED = ("tuckute2023",)
+from lib.published import RULES as PUBLISHED
 
 
 def repeat_correlations(Y):

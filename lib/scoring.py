@@ -60,15 +60,16 @@ def choices(scores):
         iterations unless these are rows), position (relative, 0 the first layer and 1 the last; median over voxels;
         NaN for a model of one layer), pooled (Σ r² / Σ ceiling over the voxels of the subject in the layers
         chosen, mean over splits: no small ceiling dominates it; NaN for halves and without correction). Components
-        have no rule other_subjects.
+        have no rule other_subjects, a single split has no halves.
 
     Raises
     ------
     ValueError
         If scores are without `r2_left_out`.
     """
-    rules = [rule for rule in RULES if not (rule == "other_subjects" and _components(scores))]
-    return pd.concat([_by_rule(scores, rule) for rule in rules], ignore_index=True)
+    without = {"other_subjects"} if _components(scores) else set()
+    without |= {"halves", *PUBLISHED} if scores.sizes["split"] < 2 else set()
+    return pd.concat([_by_rule(scores, rule) for rule in RULES if rule not in without], ignore_index=True)
 
 
 def by_layer(scores):

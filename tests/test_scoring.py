@@ -291,6 +291,11 @@ def test_iterations_of_components_are_rows():
     np.testing.assert_allclose(rows["value"], best)
 
 
+def test_a_single_split_has_no_halves():
+    table = scoring.choices(corrected().isel(split=[0]))
+    assert set(table["rule"]) == {"nested", "other_subjects", "same_data"}
+
+
 def test_scores_without_left_out_variance_say_so():
     with pytest.raises(ValueError, match="r2_left_out"):
         scoring.choices(corrected().drop_vars("r2_left_out"))

@@ -161,7 +161,6 @@ def scatter(points, found, figure, *, panels=("x_level", "y_level"), axes=None):
     groups = dict(list(points.groupby(panels, sort=False))) if len(points) else {}
     if not _panels(figure, *_grid(len(groups))):
         return figure
-    stats = found.set_index(panels)
     for ax, (group, here) in zip(figure.axes, groups.items(), strict=False):
         for network, some in here.groupby("network", sort=False):
             ax.plot(some["x"], some["y"], "o", ms=4, color=colour(network), label=label(network))
@@ -172,7 +171,7 @@ def scatter(points, found, figure, *, panels=("x_level", "y_level"), axes=None):
         names = {panel: CONTROLS.get(name, str(name)) for panel, name in zip(panels, group, strict=True)}
         across, up = axes or (names.pop("x_level"), names.pop("y_level"))
         ax.set(xlabel=across, ylabel=up)
-        one = stats.loc[[group]].iloc[0]
+        one = found.merge(pd.DataFrame([group], columns=panels)).iloc[0]
         known = f"r² = {one['value']:.2f}, p = {one['p']:.2g}, n = {one['n']:.0f}"
         said = known if pd.notna(one["value"]) else f"n = {one['n']:.0f}: too few for r²"
         ax.set_title("\n".join([*filter(None, [", ".join(names.values())]), said]), fontsize=8)
