@@ -16,6 +16,8 @@ ALPHAS = 10.0 ** np.arange(-1, 4)
 MEANT_FROM = {"median": 0.2, "ratio": 0.4, "unbiased ratio": 0.1}
 RELIABILITY_MEANT_FROM = 0.4
 
+CONDITION = ["case", "planted", "rule", "kind", "explainable"]
+
 # Columns of responses that are fitted together: some hundred megabytes.
 COLUMNS = 8000
 
@@ -39,6 +41,9 @@ class Design(NamedTuple):
         `spread` of it.
     common : float
         Share of what the layer does not carry that is the same in all voxels and subjects.
+    new_stimuli : bool
+        Every experiment has stimuli, splits and a common part of its own, and the truth is that of all stimuli that
+        could have been used; no interval over subjects is meant for that.
     """
 
     n_stimuli: int = 165
@@ -52,16 +57,25 @@ class Design(NamedTuple):
     planted: float = 0.5
     spread: float = 0.15
     common: float = 0.0
+    new_stimuli: bool = False
+
+    @property
+    def case(self):
+        """What is special, in words."""
+        words = ["unequal repeats" if self.unequal else "equal repeats"]
+        words += [f"{self.common:.0%} of the rest in common"] * (self.common > 0)
+        return ", ".join(words + ["new stimuli"] * self.new_stimuli)
 
 
 def experiments(design, *, explainable, n_simulations, seed=0):
     """Corrected scores of simulated experiments by every rule, with intervals, beside the truth.
 
-    Stimuli, splits, layer and what is common to all brains are drawn once. In every experiment subjects, their
-    voxels and all noise are new: signal = √share · read-out of the layer + √(1 - share) · unrelated, both of
-    variance 1 in the population of stimuli; a voxel's read-out has a random direction. A single response adds
-    noise of variance (1 - e) / e, with e the explainable variance. Ridge (`lib.ridge`) is fitted as in
-    `lib.encoding`, on the mean over repeats and on single ones.
+    Stimuli, splits, layer and what is common to all brains are drawn once, or anew if the design says so. In every
+    experiment subjects, their voxels and all noise are new: signal = √share · read-out of the layer +
+    √(1 - share) · unrelated, both of variance 1 in the population of stimuli; a voxel's read-out has a random
+    direction. A single response adds noise of variance (1 - e) / e, with e the explainable variance. Ridge
+    (`lib.ridge`) is fitted as in `lib.encoding`, on the mean over repeats and on single ones. It takes about 0.1 s
+    of one core for an experiment at five explainable variances, and some hundred megabytes for any number.
 
     The true score of a voxel and split is the squared correlation of prediction p and signal on the test stimuli,
     had the voxel's own unrelated part no chance correlation with p: cov(d, p)² / (var(p) (var(d) + f)), with d
@@ -80,55 +94,56 @@ def experiments(design, *, explainable, n_simulations, seed=0):
     Returns
     -------
     pandas.DataFrame
-        One row per rule, kind, explainable and simulation: value, low, high (95 % interval), truth (the same
-        summary of the true scores of this experiment), above_1 and undefined (shares of the voxels' corrected r² of
+        One row per rule, kind, explainable and simulation: case and planted (of the design), meant (whether rule,
+        kind and interval are made for this), value, low, high (95 % interval), truth (the same summary of the true
+        scores of this experiment), above_1 and undefined (shares of the voxels' corrected r² of
         single splits). Kinds: "median" as published (median over splits, at most 1, median over a subject's
         voxels; mean over subjects, t interval), "ratio" (mean r² over mean voxel · prediction, voxels and splits
         of a subject; mean over subjects, t interval), "unbiased ratio" (`lib.correction.unbiased_r2` and
         `lib.correction.pooled_ratio`).
     """
     rng = np.random.default_rng(seed)
-    units = rng.standard_normal((design.n_stimuli, design.n_units))
-    layer, common = units / np.sqrt(1 + np.arange(design.n_units)), rng.standard_normal((design.n_stimuli, 1))
-    trains = [rng.permutation(design.n_stimuli) < design.n_train for _ in range(design.n_splits)]
     size = len(explainable) * design.n_subjects * design.n_voxels * (design.n_repeats + 2)
-    step = max(1, COLUMNS // size)
-    tables = []
+    step = 1 if design.new_stimuli else max(1, COLUMNS // size)
+    tables, stimuli = [], _stimuli(design, rng)
     for start in range(0, n_simulations, step):
         shape = len(explainable), min(step, n_simulations - start), design.n_subjects, design.n_voxels
-        brain = _brain(units, common, design, int(np.prod(shape[1:])), explainable, rng)
-        splits = [_split(layer, brain, train) for train in trains]
+        stimuli = _stimuli(design, rng) if design.new_stimuli else stimuli
+        brain = _brain(stimuli, design, int(np.prod(shape[1:])), explainable, rng)
+        layer = stimuli.units / np.sqrt(1 + np.arange(design.n_units))
+        splits = [_split(layer, brain, train) for train in stimuli.trains]
         tables += _tables(splits, shape, explainable, start)
-    return pd.concat(tables, ignore_index=True)
+    found = pd.concat(tables, ignore_index=True)
+    smallest = found["kind"].map(MEANT_FROM).where(found["rule"] != "reliability", RELIABILITY_MEANT_FROM)
+    meant = (found["explainable"] >= smallest) & (not design.new_stimuli)
+    return found.assign(case=design.case, planted=design.planted, meant=meant)
 
 
-def summary(found, *, by=("rule", "explainable", "kind")):
+def summary(found):
     """Bias and coverage of each rule.
 
     Parameters
     ----------
     found : pandas.DataFrame
-        Rows of `experiments`, perhaps of several calls told apart by more columns.
-    by : sequence of str
-        Columns whose values name a condition.
+        Rows of `experiments`, of several designs one below the other.
 
     Returns
     -------
     pandas.DataFrame
-        One row per condition: planted_r2 (the truth: mean over experiments), bias (mean of value less truth of the
-        same experiment) and its standard error bias_se, coverage (share of intervals that hold the truth),
-        coverage_low and coverage_high (its exact 95 % binomial interval), half_width (mean of the intervals'),
-        above_1, undefined, n_simulations, missing (experiments without an interval, which count as not covering),
-        meant (whether the rule and summary are meant for so little explainable variance).
+        One row per case, planted, rule, kind and explainable: planted_r2 (the truth: mean over experiments), bias
+        (mean of value less truth of the same experiment) and its standard error bias_se, coverage (share of
+        intervals that hold the truth), coverage_low and coverage_high (its exact 95 % binomial interval),
+        half_width (mean of the intervals'), above_1, undefined, meant, n_simulations, missing (experiments without
+        an interval, which count as not covering).
     """
     rows = []
-    for key, part in found.groupby(list(by), sort=False):
+    for key, part in found.groupby(CONDITION, sort=False):
         truth, error = part["truth"].mean(), part["value"] - part["truth"]
         held = int(((part["low"] <= truth) & (truth <= part["high"])).sum())
         low, high = stats.binomtest(held, len(part)).proportion_ci()
         rows.append(
             {
-                **dict(zip(by, key, strict=True)),
+                **dict(zip(CONDITION, key, strict=True)),
                 "planted_r2": truth,
                 "bias": error.mean(),
                 "bias_se": error.std() / np.sqrt(error.count()),
@@ -138,14 +153,12 @@ def summary(found, *, by=("rule", "explainable", "kind")):
                 "half_width": (part["high"] - part["low"]).mean() / 2,
                 "above_1": part["above_1"].mean(),
                 "undefined": part["undefined"].mean(),
+                "meant": bool(part["meant"].all()),
                 "n_simulations": len(part),
                 "missing": int(part["low"].isna().sum()),
             }
         )
-    table = pd.DataFrame(rows)
-    smallest = table["kind"].map(MEANT_FROM)
-    smallest = smallest.where(table["rule"] != "reliability", RELIABILITY_MEANT_FROM)
-    return table.assign(meant=table["explainable"] >= smallest)
+    return pd.DataFrame(rows)
 
 
 def quotable(table):
@@ -154,16 +167,17 @@ def quotable(table):
     Parameters
     ----------
     table : pandas.DataFrame
-        Rows of `summary`, with columns repeats and planted.
+        Rows of `summary`.
 
     Returns
     -------
     pandas.DataFrame
         name, value, low, high, n, unit, what.
     """
-    parts = table["kind"].str.replace(" ", "_") + "_" + table["repeats"]
+    parts = (table["case"] + "/" + table["kind"]).str.replace(" % ", "_percent_")
+    parts = parts.str.replace("[ ,%]+", "_", regex=True)
     parts += "/explainable_" + table["explainable"].astype(str) + "_planted_" + table["planted"].astype(str)
-    what = table["kind"] + ", " + table["repeats"] + " repeats, true corrected r² "
+    what = table["kind"] + ", " + table["case"] + ", true corrected r² "
     what += table["planted_r2"].round(3).astype(str)
     half = 1.96 * table["bias_se"]
     bias = {"value": table["bias"], "low": table["bias"] - half, "high": table["bias"] + half}
@@ -184,6 +198,21 @@ def quotable(table):
     ]
 
 
+class _Stimuli(NamedTuple):
+    """What experiments with the same stimuli share."""
+
+    units: np.ndarray  # (stimulus, unit), standardised
+    common: np.ndarray  # (stimulus, 1), of all brains
+    trains: list
+
+
+def _stimuli(design, rng):
+    """Stimuli, as the layer and all brains see them, and their splits."""
+    units = rng.standard_normal((design.n_stimuli, design.n_units))
+    trains = [rng.permutation(design.n_stimuli) < design.n_train for _ in range(design.n_splits)]
+    return _Stimuli(units, rng.standard_normal((design.n_stimuli, 1)), trains)
+
+
 class _Brain(NamedTuple):
     """Voxels of many experiments, in columns: what is measured of them, and what is true."""
 
@@ -194,13 +223,13 @@ class _Brain(NamedTuple):
     responses: np.ndarray  # (repeat, stimulus, explainable · voxel), NaN where not measured
 
 
-def _brain(units, common, design, n_voxels, levels, rng):
+def _brain(stimuli, design, n_voxels, levels, rng):
     """Voxels of new subjects; the columns of responses run over explainable variances, then voxels."""
     directions = rng.standard_normal((design.n_units, n_voxels))
     subjects = rng.uniform(-1, 1, n_voxels // design.n_voxels).repeat(design.n_voxels)
     share = design.planted + design.spread * subjects
-    lasting = np.sqrt(share) * (units @ (directions / np.linalg.norm(directions, axis=0)))
-    lasting += np.sqrt((1 - share) * design.common) * common
+    lasting = np.sqrt(share) * (stimuli.units @ (directions / np.linalg.norm(directions, axis=0)))
+    lasting += np.sqrt((1 - share) * design.common) * stimuli.common
     free = (1 - share) * (1 - design.common)
     signal = lasting + np.sqrt(free) * rng.standard_normal(lasting.shape)
     noise = np.sqrt(1 / np.asarray(levels) - 1).repeat(n_voxels)

@@ -9,39 +9,41 @@ COLOURS = {
 }
 WANTED = 0.93, 0.97
 LOWEST = 0.6
+LARGEST_BIAS = 0.07
 
 
 def bias_and_coverage(table, figure):
     """Bias on the left, coverage of 95 % intervals on the right, a row per way to summarise voxels.
 
-    A colour per rule, a marker per planted share, each with its 95 % interval over simulations; hollow where the
-    rule is not meant for so little explainable variance. The grey band is the coverage to be met; what lies below
-    the axis is drawn on its edge.
+    A column per case on either side. A colour per rule, a marker per planted share, each with its 95 % interval over
+    simulations; hollow where the rule or its interval is not meant for this. The grey band is the coverage to be
+    met; what lies beyond an axis is drawn on its edge.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        Rows of `lib.noise_simulation.summary` with columns planted and repeats ("equal", "unequal").
+        Rows of `lib.noise_simulation.summary`.
     figure : matplotlib.figure.Figure
     """
-    kinds, repeats = table["kind"].unique(), table["repeats"].unique()
-    axes = figure.subplots(len(kinds), 2 * len(repeats), squeeze=False, sharex=True)
+    kinds, cases = table["kind"].unique(), table["case"].unique()
+    axes = figure.subplots(len(kinds), 2 * len(cases), squeeze=False, sharex=True)
     for row, kind in zip(axes, kinds, strict=True):
-        for column, number in enumerate(repeats):
-            part = table[(table["kind"] == kind) & (table["repeats"] == number)]
-            left, right = row[column], row[len(repeats) + column]
+        for column, case in enumerate(cases):
+            part = table[(table["kind"] == kind) & (table["case"] == case)]
+            left, right = row[column], row[len(cases) + column]
             error = 1.96 * part["bias_se"]
-            _points(part, left, part["bias"], part["bias"] - error, part["bias"] + error)
+            bias = [part["bias"] + shift for shift in (0, -error, error)]
+            _points(part, left, *(values.clip(-LARGEST_BIAS, LARGEST_BIAS) for values in bias))
+            left.set_ylim(-1.05 * LARGEST_BIAS, 1.05 * LARGEST_BIAS)
             left.axhline(0, color="grey", linewidth=0.8, zorder=0)
             right.axhspan(*WANTED, color="0.85", zorder=0)
             covered = [part[c].clip(LOWEST) for c in ("coverage", "coverage_low", "coverage_high")]
             _points(part, right, *covered)
             right.set_ylim(LOWEST - 0.01, 1.005)
-            left.set_title(f"{kind}, {number} repeats")
-        for left in row[1 : len(repeats)]:
-            left.sharey(row[0])
+            for ax in (left, right):
+                ax.set_title(f"{kind}\n{case}", fontsize=8)
         row[0].set_ylabel("bias of corrected r²")
-        row[len(repeats)].set_ylabel("coverage of 95 % intervals")
+        row[len(cases)].set_ylabel("coverage of 95 % intervals")
     levels = sorted(table["explainable"].unique())
     for ax in axes[-1]:
         ax.set(xlabel="explainable variance, one repeat", xscale="log")
@@ -74,5 +76,5 @@ def _legend(table, figure, ax):
         ax.plot([], [], marker, color="grey", label=f"planted share {planted:g}")[0]
         for planted, marker in _markers(table).items()
     ]
-    handles += ax.plot([], [], "o", color="grey", mfc="white", label="not meant for so little")
+    handles += ax.plot([], [], "o", color="grey", mfc="white", label="not meant for this")
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=7)
