@@ -2,21 +2,15 @@
 
 import contextlib
 import functools
-from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import xarray as xr
-from scipy import linalg, optimize
+from scipy import linalg
 from threadpoolctl import threadpool_limits
 
-from lib import encoding, metrics, plugins, ridge
+from lib import encoding, layer_weights, metrics, plugins, ridge
 
 PUBLISHED = ("zhou2022",)
-
-# Squared layer weights, relative to the penalty, lie between; at the lower end a layer counts as left out.
-SMALLEST, LARGEST = 1e-6, 1e6
-SCALES = 10.0 ** np.arange(-3, 5)
 
 # Penalties of single voxels, as multiples of their region's.
 ALPHAS = 10.0 ** np.linspace(6, -4, 41)
@@ -43,34 +37,6 @@ MEANING = {
 SOLVER = ("left_out", "gradient", "start_spread", "converged", "n_evaluations", "n_voxels")
 
 
-class Weights(NamedTuple):
-    """Layer weights of one region, found on its train stimuli.
-
-    Attributes
-    ----------
-    squared : array (n_layers,)
-        a², for kernels as given and a penalty of 1; exactly 0 for layers that are left out.
-    left_out : float
-        Mean squared error of left-out stimuli over that of predicting their mean, mean over voxels: 1 means
-        that nothing is predicted.
-    gradient : float
-        Largest absolute derivative of `left_out` by a log weight that is not at its limit.
-    spread : float
-        Largest less smallest `left_out` over the solver's starts: above 0 the error has several minima, of
-        which the lowest is taken.
-    converged : bool
-    n_evaluations : int
-        Over all starts.
-    """
-
-    squared: np.ndarray
-    left_out: float
-    gradient: float
-    spread: float
-    converged: bool
-    n_evaluations: int
-
-
 def standardised(pieces, train):
     """Units with mean 0 and standard deviation 1 over the train stimuli.
 
@@ -92,93 +58,13 @@ def standardised(pieces, train):
         yield np.where(varies, (units - mean) / np.where(varies, deviation, 1), 0)
 
 
-def error(log_squared, kernels, Y):
-    """Squared error of left-out stimuli of ridge with the kernel Σ a² K, and its gradient by ln a².
-
-    With M = (I + Σ a² K)⁻¹ and centred responses, the residual of a stimulus when it is left out is
-    e_i = (M y)_i / g_i, g_i = M_ii - 1/n. The gradient follows from dM = -M dK M.
-
-    Parameters
-    ----------
-    log_squared : array (n_layers,)
-        ln a².
-    kernels : array (n_layers, n_stimuli, n_stimuli)
-        Products between train stimuli of features that are centred on them.
-    Y : array (n_stimuli, n_columns)
-        Centred responses, or any columns C with C Cᵀ = Y Yᵀ.
-
-    Returns
-    -------
-    float
-        Σ e², over (n / (n - 1))² Σ y², which is the error of predicting the mean.
-    array (n_layers,)
-        Its derivatives.
-
-    References
-    ----------
-    Rifkin & Lippert (2007), MIT-CSAIL-TR-2007-025, section 3 (leave-one-out in closed form).
-    """
-    n, squared = len(Y), np.exp(log_squared)
-    M = _inverse(np.tensordot(squared, kernels, 1))
-    g = M.diagonal() - 1 / n
-    C = M @ Y
-    power = np.einsum("ij,ij->i", C, C)
-    norm = (n / (n - 1)) ** 2 * np.einsum("ij,ij->", Y, Y)
-    slope = M @ (M * (power / g**3)[:, None] - (C / g[:, None] ** 2) @ C.T)
-    gradient = 2 * squared * (kernels.reshape(len(kernels), -1) @ slope.ravel())
-    return float((power / g**2).sum() / norm), gradient / norm
-
-
-def weights(kernels, Y, *, start=None):
-    """Layer weights whose ridge best predicts each train stimulus from all others, every voxel counting alike.
-
-    The error of left-out stimuli, relative to each voxel's variance, is minimised over ln a² by L-BFGS-B
-    from three starts: all layers alike, the best single layer, and weights by each layer's own success. The
-    penalty is part of the weights: their ratios say which layers matter, their size how strong the signal is.
-
-    Parameters
-    ----------
-    kernels : array (n_layers, n_stimuli, n_stimuli)
-        Products between train stimuli of features centred on them, with a mean diagonal of 1 (0 for a layer
-        that does not vary).
-    Y : array (n_stimuli, n_voxels)
-        Train responses, any unit, finite, not constant.
-    start : array (n_layers,), optional
-        a² to start from instead.
-
-    Returns
-    -------
-    Weights
-
-    References
-    ----------
-    Zhou, Du & He (2022), Mach Intell Res 19:439 (the model); Dupré la Tour et al. (2022), NeuroImage
-    264:119728 (weights of feature spaces by gradient descent on a cross-validated error).
-    """
-    columns = _columns(Y)
-    starts = _starts(kernels, columns) if start is None else [np.log(np.clip(start, SMALLEST, LARGEST))]
-    bounds = [(np.log(SMALLEST), np.log(LARGEST))] * len(kernels)
-    options = {"maxiter": 300, "ftol": 1e-9, "gtol": 1e-5}
-    found = [
-        optimize.minimize(error, x, (kernels, columns), "L-BFGS-B", jac=True, bounds=bounds, options=options)
-        for x in starts
-    ]
-    best = min(found, key=lambda result: result.fun)
-    inside = (best.x > bounds[0][0] + 1e-9) & (best.x < bounds[0][1] - 1e-9)
-    squared = np.where((best.x > bounds[0][0] + 1e-9) & kernels.any(axis=(1, 2)), np.exp(best.x), 0)
-    spread = max(result.fun for result in found) - best.fun
-    n_evaluations = sum(result.nfev for result in found)
-    slope = np.abs(best.jac[inside]).max(initial=0)
-    return Weights(squared, best.fun, slope, spread, bool(best.success), n_evaluations)
-
-
 def encode(layers, responses, *, by=("subject", "roi"), published=None, drop_one=True, **how):
     """Predictions of all voxels from all layers together, each region with its own weight per layer.
 
     y = b + Σ_l |a_l| W_l x_l with one a per region is ridge regression on layers scaled by |a_l|. Per split
     and region, features are centred and each layer scaled to a mean squared norm of 1 on the train stimuli,
-    the weights are found there (`weights`), and each voxel then has its own penalty by leave-one-out, as for
-    single layers. Test stimuli are used for the scores alone.
+    the weights are found there (`layer_weights.weights`), and each voxel then has its own penalty by
+    leave-one-out, as for single layers. Test stimuli are used for the scores alone.
 
     Parameters
     ----------
@@ -246,64 +132,6 @@ def single_layer(layers, responses, *, by=("subject", "roi"), **how):
     return _each(_single_region, layers, responses, by, how)
 
 
-def table(scores):
-    """Weights and contributions of layers as rows, averaged over splits.
-
-    Parameters
-    ----------
-    scores : xarray.Dataset
-        What `encode` or `single_layer` returned.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per group and layer: the coordinates of the group, layer, each variable of (split, group, layer)
-        and of (split, group), its mean over splits. NaN drops out.
-    """
-    named = [name for name, variable in scores.data_vars.items() if "group" in variable.dims]
-    labels = [name for name in scores.coords if name.startswith("group_")]
-    rows = scores[named].mean("split").reset_coords(labels).to_dataframe(dim_order=["group", "layer"])
-    rows = rows.reset_index()[[*labels, "layer", *named]]
-    return rows.rename(columns=lambda name: name.removeprefix("group_"))
-
-
-def quotable(rows, *, target, model, peak="contribution"):
-    """Numbers worth quoting: for each region, its layer of largest contribution, and how large.
-
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        What `table` returned, with columns subject and roi.
-    target, model : str
-    peak : str
-        The column whose largest value is quoted.
-
-    Returns
-    -------
-    pandas.DataFrame
-        name, value, low, high, n, unit, what; mean over subjects with t interval (NaN with one subject).
-    """
-    from lib import inference
-
-    quoted = []
-    for roi, region in rows.groupby("roi", sort=False):
-        means = region.groupby("layer", sort=False)[peak].mean()
-        top = region[region["layer"] == means.idxmax()].assign(part=roi)
-        interval = inference.mean_interval(top, value=peak, by=["part"]).iloc[0]
-        quoted.append(
-            {
-                "name": f"encode/{target}/{model}/layer-weighted {peak}/{roi}/{means.idxmax()}".lower(),
-                "value": means.max(),
-                "low": interval["low"],
-                "high": interval["high"],
-                "n": region["subject"].nunique(),
-                "unit": "subject",
-                "what": f"{MEANING[peak]}; the region's largest of {len(means)} layers",
-            }
-        )
-    return pd.DataFrame(quoted)
-
-
 def _each(region, layers, responses, by, how):
     """Results of a function of one region and split, for all of them, as one data set."""
     trains = responses["train"].transpose("split", "stimulus").values.astype(bool)
@@ -340,7 +168,7 @@ def _weighted_region(scaled, responses, how, *, drop_one):
     if not usable.any():
         return _ridge(scaled, np.zeros(len(scaled)), responses, how), _unknown(len(scaled), drop_one) | counts
     kernels, Y = np.stack([X[train] @ X[train].T for X in scaled]), Y[:, usable]
-    found = weights(kernels, Y[train])
+    found = layer_weights.weights(kernels, Y[train])
     a = np.sqrt(found.squared)
     scores = _ridge(scaled, a, responses, how)
     numbers = {"layer_weight": a, "kernel_share": found.squared / (found.squared.sum() or np.nan)}
@@ -356,8 +184,8 @@ def _single_region(scaled, responses, how):
     train, Y, usable, counts = _usable(responses)
     errors = np.full(len(scaled), np.nan)
     if usable.any():
-        columns = _columns(Y[np.ix_(train, usable)])
-        errors = np.array([_scaled_error(X[train] @ X[train].T, columns)[0] for X in scaled])
+        columns = layer_weights.columns(Y[np.ix_(train, usable)])
+        errors = np.array([layer_weights.scaled_error(X[train] @ X[train].T, columns)[0] for X in scaled])
     chosen = (errors == np.fmin.reduce(errors)).astype(float)
     scores = _ridge(scaled, chosen, responses, how)
     return scores, {"chosen": chosen, "left_out": errors.min(), "n_voxels": int(usable.sum())} | counts
@@ -381,50 +209,6 @@ def _unknown(n_layers, drop_one):
     layered += ["unique"] * drop_one
     unknown = {name: np.full(n_layers, np.nan) for name in layered} | dict.fromkeys(SOLVER, np.nan)
     return unknown | {"converged": 0, "n_evaluations": 0, "n_voxels": 0}
-
-
-def _columns(Y):
-    """Few columns C with C Cᵀ = Y Yᵀ of responses centred and scaled to norm 1, divided by their number."""
-    Y = Y - Y.mean(axis=0)
-    Y = Y / np.linalg.norm(Y, axis=0) / np.sqrt(Y.shape[1])
-    return Y if Y.shape[1] <= len(Y) else np.linalg.qr(Y.T, mode="r").T
-
-
-def _starts(kernels, columns):
-    """Where the solver starts from: ln a² of all layers alike, of the best one, and by their own success."""
-    floor = np.log(SMALLEST) / 2
-    best = [_scaled_error(kernel, columns) for kernel in kernels]
-    success = np.clip([1 - left_out for left_out, _ in best], 0.01, None)
-    single = np.full(len(kernels), floor)
-    single[success.argmax()] = np.log(best[success.argmax()][1])
-    starts = []
-    for mixture in (np.ones(len(kernels)), success):
-        mixture = mixture / mixture.sum()
-        scale = _scaled_error(np.tensordot(mixture, kernels, 1), columns)[1]
-        starts.append(np.log(scale * mixture))
-    # Not at the limit, where the slope along a log weight vanishes.
-    return [starts[0], np.maximum(single, single.max() - 5), starts[1]]
-
-
-def _scaled_error(kernel, columns):
-    """Smallest error of one kernel over a grid of sizes, relative to predicting the mean, and that size."""
-    n = len(kernel)
-    values, vectors = linalg.eigh(kernel)
-    projected, squares = vectors.T @ columns, vectors**2
-    errors = []
-    for scale in SCALES:
-        filters = 1 / (1 + scale * np.maximum(values, 0))
-        C = vectors @ (filters[:, None] * projected)
-        errors.append((np.einsum("ij,ij->i", C, C) / (squares @ filters - 1 / n) ** 2).sum())
-    errors = np.array(errors) * ((n - 1) / n) ** 2 / np.einsum("ij,ij->", columns, columns)
-    return errors.min(), SCALES[errors.argmin()]
-
-
-def _inverse(kernel):
-    """(I + kernel)⁻¹, symmetric."""
-    factor = linalg.cholesky(kernel + np.eye(len(kernel)), lower=True, check_finite=False)
-    inverse, _ = linalg.lapack.dpotri(factor, lower=True)
-    return np.tril(inverse) + np.tril(inverse, -1).T
 
 
 def _scaled(layers, train):
@@ -493,7 +277,7 @@ def _unique(scaled, kernels, squared, Y, train, alphas):
         if squared[layer] == 0 or not kept:
             lost.append(0.0 if kept else whole)
             continue
-        again = weights(kernels[kept], Y[train], start=np.maximum(squared[kept], 1e-3))
+        again = layer_weights.weights(kernels[kept], Y[train], start=np.maximum(squared[kept], 1e-3))
         lost.append(whole - r2(kept, again.squared))
     return np.array(lost)
 

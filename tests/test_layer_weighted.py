@@ -1,86 +1,10 @@
 """Layer weights shared by a region: other implementations, laws, planted weights, bad input."""
 
-import itertools
-
 import numpy as np
 import pytest
-import xarray as xr
-from scipy import optimize
-from sklearn.linear_model import Ridge
+from toylayers import planted
 
-from lib import layer_weighted, metrics, ridge
-
-
-def responses_of(Y, train, rois=None):
-    """A data set of responses (repeat, stimulus, voxel) and one or more splits."""
-    n_repeats, n_stimuli, n_voxels = Y.shape
-    train = np.atleast_2d(train)
-    return xr.Dataset(
-        {"response": (("repeat", "stimulus", "voxel"), Y), "train": (("split", "stimulus"), train)},
-        coords={
-            "repeat": np.arange(n_repeats),
-            "stimulus": [f"s{i}" for i in range(n_stimuli)],
-            "voxel": [f"v{i}" for i in range(n_voxels)],
-            "split": np.arange(len(train)),
-            "subject": ("voxel", ["a"] * n_voxels),
-            "roi": ("voxel", rois or ["P"] * n_voxels),
-        },
-    )
-
-
-def planted(shares, *, n_stimuli=120, n_voxels=30, n_units=40, noise=0.5, seed=0):
-    """Unrelated layers, and responses of which each carries a share of the variance that is not noise."""
-    rng = np.random.default_rng(seed)
-    layers = {f"layer{i}": rng.standard_normal((n_stimuli, n_units)) for i in range(len(shares))}
-    signal = 0
-    for share, X in zip(shares, layers.values(), strict=True):
-        signal = signal + np.sqrt(share / n_units) * X @ rng.standard_normal((n_units, n_voxels))
-    Y = signal + np.sqrt(noise / (1 - noise)) * rng.standard_normal((2, n_stimuli, n_voxels))
-    return layers, responses_of(Y, rng.permutation(n_stimuli) < 0.75 * n_stimuli)
-
-
-def kernels_of(layers, n_stimuli):
-    """Products of centred layers with a mean diagonal of 1."""
-    centred = [X[:n_stimuli] - X[:n_stimuli].mean(axis=0) for X in layers.values()]
-    return np.stack([X @ X.T / np.trace(X @ X.T) * n_stimuli for X in centred])
-
-
-def test_error_is_that_of_refitting_without_each_stimulus():
-    layers, data = planted((0.5, 0.5), n_stimuli=16, n_voxels=3, n_units=5)
-    X = np.hstack([a * (x - x.mean(axis=0)) for a, x in zip((0.7, 1.3), layers.values(), strict=True)])
-    Y = data["response"].values[0]
-    errors, of_mean = 0, 0
-    for i in range(len(X)):
-        kept = np.arange(len(X)) != i
-        fit = Ridge(alpha=1.0).fit(X[kept], Y[kept])
-        errors += ((Y[i] - fit.predict(X[i : i + 1])[0]) ** 2).sum()
-        of_mean += ((Y[i] - Y[kept].mean(axis=0)) ** 2).sum()
-    kernels = np.stack([(x - x.mean(axis=0)) @ (x - x.mean(axis=0)).T for x in layers.values()])
-    value, _ = layer_weighted.error(np.log([0.49, 1.69]), kernels, Y - Y.mean(axis=0))
-    np.testing.assert_allclose(value, errors / of_mean, rtol=1e-10)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_gradient_is_the_slope_of_the_error(seed):
-    layers, data = planted((0.2, 0.5, 0.3), n_stimuli=30, n_units=8)
-    Y = data["response"].values[0] - data["response"].values[0].mean(axis=0)
-    kernels, at = kernels_of(layers, 30), np.random.default_rng(seed).normal(size=3)
-    slope = optimize.approx_fprime(at, lambda x: layer_weighted.error(x, kernels, Y)[0], 1e-6)
-    # 1e-6: half a step times a curvature of order 1, and rounding over the step
-    np.testing.assert_allclose(layer_weighted.error(at, kernels, Y)[1], slope, atol=1e-6)
-
-
-def test_no_weights_of_a_fine_grid_do_better():
-    layers, data = planted((0.7, 0.3), n_stimuli=40, n_units=15)
-    Y = data["response"].values[0]
-    kernels = kernels_of(layers, 40)
-    found = layer_weighted.weights(kernels, Y)
-    Y = (Y - Y.mean(axis=0)) / Y.std(axis=0)
-    grid = itertools.product(np.log(10) * np.arange(-3, 3.1, 0.25), repeat=2)
-    best = min(layer_weighted.error(np.array(point), kernels, Y)[0] for point in grid)
-    assert found.converged
-    assert found.gradient < 1e-5
-    assert best - 0.01 < found.left_out <= best
+from lib import layer_contributions, layer_weighted, metrics, ridge
 
 
 def test_weights_do_not_depend_on_units_order_or_rotation():
@@ -138,23 +62,11 @@ def test_parts_of_all_layers_make_up_the_prediction():
 
 def test_only_the_planted_layer_is_given_weight():
     layers, data = planted((0, 1, 0))
-    rows = layer_weighted.table(layer_weighted.encode(layers, data)).set_index("layer")
+    rows = layer_contributions.table(layer_weighted.encode(layers, data)).set_index("layer")
     assert rows["layer_weight"].idxmax() == "layer1"
     for share in ("contribution", "covariance_share", "kernel_share"):
         assert rows[share].drop("layer1").abs().max() < 0.1 < 0.9 < rows.loc["layer1", share]
     assert rows["unique"].drop("layer1").abs().max() < 0.02 < 0.2 < rows.loc["layer1", "unique"]
-
-
-def test_planted_shares_are_recovered():
-    truth = np.array([0.5, 0.3, 0.2])
-    found = [
-        layer_weighted.encode(*planted(truth, seed=seed), drop_one=False)["kernel_share"].values[0, 0]
-        for seed in range(12)
-    ]
-    mean, error = np.mean(found, axis=0), np.std(found, axis=0, ddof=1) / np.sqrt(12)
-    # Unbiased to 0.03, with errors of that order: at this size a share of one draw is known to about 0.04.
-    assert (error < 0.03).all()
-    np.testing.assert_allclose(mean, truth, atol=0.06)
 
 
 def test_as_good_as_banded_ridge_of_himalaya_and_better_than_the_best_layer():
@@ -243,11 +155,3 @@ def test_an_unknown_rule_and_missing_labels_are_errors():
         layer_weighted.encode(layers, data, published="zhou2021")
     with pytest.raises(ValueError, match="no region"):
         layer_weighted.encode(layers, data.assign_coords(roi=("voxel", [""] * 30)))
-
-
-def test_numbers_name_the_layer_of_largest_contribution():
-    layers, data = planted((0.1, 0.9))
-    rows = layer_weighted.table(layer_weighted.encode(layers, data, drop_one=False))
-    quoted = layer_weighted.quotable(rows, target="toy", model="net")
-    assert quoted["name"].tolist() == ["encode/toy/net/layer-weighted contribution/p/layer1"]
-    assert quoted["value"].item() == rows["contribution"].max()

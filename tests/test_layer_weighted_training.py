@@ -9,7 +9,7 @@ import pytest
 import torch
 import xarray as xr
 
-from lib import artefacts, layer_weighted, projection
+from lib import artefacts, layer_contributions, layer_weighted, projection
 from lib import layer_weighted_training as training
 
 ZHOU = "zhou2022"
@@ -344,7 +344,7 @@ def test_tables_keep_runs_apart():
     assert means[["run", "roi", "n"]].to_numpy().tolist() == [["first", "V1", 2]]
     assert means["mean"].item() == pytest.approx(fit["score"].mean().item())
     assert means["std"].item() == pytest.approx(fit["score"].values[0].std(ddof=1))
-    table = layer_weighted.table(fit)
+    table = layer_contributions.table(fit)
     assert table["layer"].tolist() == ["layer1", "layer2", "layer3"] * 2
 
 

@@ -1,0 +1,58 @@
+"""Contributions of layers: planted weights come back, tables say what was found."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from toylayers import planted
+
+from lib import layer_contributions, layer_weighted
+
+
+@pytest.mark.parametrize("truth", [(0, 1, 0), (0.5, 0.3, 0.2)])
+def test_planted_weights_are_recovered_and_predict_best(truth):
+    found, scores = layer_contributions.recovered(truth, n_draws=6)
+    shares = found[found["method"] == "kernel_share"].pivot_table(
+        index="draw", columns="layer", values="value"
+    )
+    # Within three standard errors, which are about 0.01; a share of 0 can only err upwards, by such errors.
+    allowed = np.maximum(3 * stats.sem(shares), 0.04)
+    assert (np.abs(shares.mean().to_numpy() - truth) < allowed).all()
+    assert (stats.sem(shares) < 0.03).all()
+    r = scores.pivot_table(index="draw", columns="method", values="r")
+    joint = r.pop("all layers, weighted by region")
+    assert (joint.mean() > r.mean() - 0.005).all()
+    assert joint.mean() > r["banded ridge"].mean() + 0.01
+
+
+def test_tables_and_numbers_name_the_strongest_layer():
+    layers, data = planted((0.1, 0.9))
+    columns = {name: X - X.mean(axis=0) for name, X in layers.items()}
+    joint = layer_weighted.encode(columns, data)
+    rows = layer_contributions.table(joint)
+    assert rows[["subject", "roi", "layer"]].to_numpy().tolist() == [
+        ["a", "P", "layer0"],
+        ["a", "P", "layer1"],
+    ]
+    np.testing.assert_array_equal(rows["unique"], joint["unique"].values[0, 0])
+    scores = {"all": joint, "banded": layer_contributions.banded_scores(columns, data)}
+    scores["single"] = layer_weighted.single_layer(columns, data)
+    compared = layer_contributions.methods(scores)
+    assert compared["method"].tolist() == ["all", "banded", "single"]
+    assert compared["value"].iloc[0] == pytest.approx(joint["r2"].median().item())
+    quoted = layer_contributions.quotable(rows, compared, target="toy", model="Net").set_index("name")[
+        "value"
+    ]
+    start = "encode/toy/net/layer weighted"
+    assert quoted[f"{start} kernel_share/p/layer1"] == rows["kernel_share"].max()
+    gained = compared["value"].iloc[0] - compared["value"].iloc[2]
+    assert quoted[f"{start} gain/all"] == pytest.approx(gained)
+    assert len(quoted) == 1 + 3 + 2
+
+
+def test_banded_scores_are_nan_where_responses_are():
+    layers, data = planted((0.5, 0.5), n_voxels=4)
+    bad = data["response"].values.copy()
+    bad[:, 3, 1] = np.nan
+    scores = layer_contributions.banded_scores(layers, data.assign(response=(data["response"].dims, bad)))
+    assert np.isnan(scores["r"].values[0]).tolist() == [False, True, False, False]
+    assert scores["roi"].values.tolist() == ["P"] * 4
