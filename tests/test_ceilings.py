@@ -138,6 +138,18 @@ def test_planted_reliability_is_recovered_at_the_median(n_repeats, n_stimuli, sh
     assert (values < truth).mean() == pytest.approx(0.5, abs=0.032)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.6])
+def test_planted_reliability_is_recovered_in_the_mean_if_asked(share):
+    Y = repeats(3, 40, 4000, share=share)
+    truth = reliability.spearman_brown(share, 3)
+    values, median = (ceilings.explainable_variance(Y, unbiased=what)[0] for what in ("mean", "median"))
+    assert values.mean() == pytest.approx(truth, abs=4 * values.std() / np.sqrt(4000))
+    # 1 / F of 39 degrees of freedom is 39 / 37 on average, and near 1 at its median.
+    assert median.mean() < truth - 0.03 * (1 - truth)
+    with pytest.raises(ValueError, match="there are: median, mean|did you mean"):
+        ceilings.explainable_variance(Y, unbiased="mode")
+
+
 def test_planted_reliability_is_recovered_from_unequal_repeats():
     Y = repeats(4, 200, 2000, share=0.2)
     Y[2:, 80:] = np.nan

@@ -104,6 +104,10 @@ def test_corrected_r2_is_not_clipped_and_negative_r_counts_as_zero():
     np.testing.assert_allclose(values, [0.81 / 0.4, 0, np.nan, 0.25 / 0.8])
 
 
+def test_corrected_r2_of_what_has_no_signal_is_undefined():
+    assert np.isnan(reliability.corrected_r2(0.5, np.array([0.0, -0.2]), 1.0)).all()
+
+
 @pytest.mark.reference
 def test_reliabilities_equal_the_published_code():
     folder = os.environ.get("COMPENDIUM_REFERENCE")
