@@ -110,7 +110,9 @@ def encode(
     plugins.require(penalty, PENALTIES, "choice of penalty")
     trains = responses["train"].transpose("split", "stimulus").values.astype(bool)
     held_out = _held_out(responses, trains, correction)
-    X, n_constant = _layer(features, responses, () if held_out is None else responses["test_stimulus"].values)
+    X, n_constant = _layer(
+        features, responses, responses["test_stimulus"].values.tolist() if held_out else ()
+    )
     shown = _shown(responses["response"].transpose("repeat", "stimulus", "voxel").values, correction)
     columns, splits = _columns(shown, len(X), correction), []
     for train in trains:
@@ -203,9 +205,9 @@ def _layer(features, responses, tested):
     Rows are in the order of the responses' stimuli, then of the stimuli tested; others held out are left alone.
     """
     features = features.transpose("stimulus", ...)
-    stimuli = [*responses["stimulus"].values, *tested]
-    held_out = responses["test_stimulus"].values if "test_stimulus" in responses.variables else ()
-    row = {name: index for index, name in enumerate(features["stimulus"].values)}
+    stimuli = [*responses["stimulus"].values.tolist(), *tested]
+    held_out = responses["test_stimulus"].values.tolist() if "test_stimulus" in responses.variables else ()
+    row = {name: index for index, name in enumerate(features["stimulus"].values.tolist())}
     missing = [name for name in stimuli if name not in row]
     extra = sorted(set(row).difference(stimuli, held_out))
     if missing or extra or len(row) != features.sizes["stimulus"]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -91,3 +92,96 @@ def test_what_cannot_be_split_is_an_error():
         folds.half_splits(["a", "a", "b"])
     with pytest.raises(ValueError, match="a group each"):
         folds.half_splits(["a", "b"], groups=[0])
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 12), min_size=2, max_size=60), st.integers(2, 7), st.integers(0, 99))
+def test_parts_keep_groups_together_and_balance(groups, n_parts, seed):
+    stimuli = [f"s{i}" for i in range(len(groups))]
+    if len(set(groups)) < n_parts:
+        with pytest.raises(ValueError, match=f"at least {n_parts}"):
+            folds.parts(stimuli, n_parts, groups=groups, seed=seed)
+        return
+    part = folds.parts(stimuli, n_parts, groups=groups, seed=seed)
+    sizes = np.bincount(part, minlength=n_parts)
+    assert len(sizes) == n_parts
+    assert sizes.max() - sizes.min() <= max(groups.count(g) for g in set(groups))
+    assert len({(g, p) for g, p in zip(groups, part, strict=True)}) == len(set(groups))
+
+
+def responses(n=20, **coords):
+    """Responses of one voxel with two stored splits."""
+    stimuli = [f"s{i}" for i in range(n)]
+    train = np.arange(n) % 2 == np.arange(2)[:, None]
+    values = {"response": (("repeat", "stimulus", "voxel"), np.zeros((2, n, 1)))}
+    values["train"] = ("split", "stimulus"), train
+    coords = {name: ("stimulus", labels) for name, labels in coords.items()}
+    return xr.Dataset(values, coords={"stimulus": stimuli, "split": [3, 4], **coords})
+
+
+def test_stored_splits_are_left_as_they_are():
+    stored = responses()
+    assert folds.scheme(stored, "stored") is stored
+    with pytest.raises(ValueError, match="no splits are stored"):
+        folds.scheme(stored.drop_vars("train"), "stored")
+
+
+def test_halves_by_name_are_the_half_splits():
+    found = folds.scheme(responses(), "halves", seed=3)
+    np.testing.assert_array_equal(found.train, folds.half_splits(found.stimulus.values, seed=3))
+    assert found.split.values.tolist() == list(range(10))
+
+
+@pytest.mark.parametrize("n_folds", [2, 5, 20])
+def test_each_stimulus_is_tested_in_one_fold(n_folds):
+    found = folds.scheme(responses(), "kfold", n_folds=n_folds, seed=1)
+    assert found.train.shape == (n_folds, 20)
+    np.testing.assert_array_equal((~found.train).sum("split"), 1)
+    assert set((~found.train).sum("stimulus").values.tolist()) == {20 // n_folds}
+
+
+def test_folds_never_separate_a_group():
+    group = np.arange(20) // 4
+    for where, groups in ((responses(group=group), None), (responses(), group)):
+        train = folds.scheme(where, "kfold", n_folds=3, groups=groups).train.values
+        for members in (group == g for g in range(5)):
+            assert (train[:, members].all(axis=1) | ~train[:, members].any(axis=1)).all()
+
+
+def test_each_run_is_tested_once():
+    run = np.repeat(["b", "a", "c"], [5, 9, 6])
+    found = folds.scheme(responses(run=run), "leave-one-run-out")
+    for train, tested in zip(found.train.values, ["a", "b", "c"], strict=True):
+        np.testing.assert_array_equal(~train, run == tested)
+
+
+def test_fixed_trains_on_all_stimuli():
+    both = responses()
+    both["test_response"] = ("test_repeat", "test_stimulus", "voxel"), np.zeros((3, 4, 1))
+    found = folds.scheme(both, "fixed")
+    assert found.train.shape == (1, 20)
+    assert found.train.all()
+    assert "test_response" in found
+
+
+@pytest.mark.parametrize(
+    ("name", "coords", "message"),
+    [
+        ("leave-one-run-out", {}, r'coordinate "run" \(stimulus\), or use "kfold"'),
+        ("leave-one-run-out", {"run": np.zeros(20, int)}, r"all 20 stimuli are of one run, \[0\]"),
+        ("kfold", {"group": np.arange(20) // 7}, "3 groups and cannot be split; give at least 5"),
+        ("halves", {"group": np.zeros(20)}, "one group"),
+        ("fixed", {}, "test_response"),
+        ("kfolds", {}, "kfold"),
+    ],
+)
+def test_scheme_that_does_not_fit_is_an_error_that_says_what_would(name, coords, message):
+    with pytest.raises(ValueError, match=message):
+        folds.scheme(responses(**coords), name)
+
+
+def test_fewer_stimuli_than_folds_is_an_error():
+    with pytest.raises(ValueError, match="at least 5"):
+        folds.scheme(responses(4), "kfold")
+    with pytest.raises(ValueError, match="at least two"):
+        folds.scheme(responses(), "kfold", n_folds=1)
