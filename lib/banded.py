@@ -7,8 +7,8 @@ import numpy as np
 
 from lib import partition, ridge
 
-# Half decades around the spectrum of kernels of mean diagonal 1, and a penalty that leaves only the mean.
-ALPHAS = np.append(10.0 ** np.arange(6, -6.5, -0.5), 1e20)
+# Decades around the spectrum of kernels of mean diagonal 1, and a penalty that leaves only the mean.
+ALPHAS = np.append(10.0 ** np.arange(6, -7, -1), 1e20)
 
 # Up to so many bands all mixtures are tried that a grid of decades holds; beyond, some drawn at random.
 MOST_BANDS_ON_GRID = 4
