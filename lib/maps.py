@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from lib import metrics, plugins
+from lib import layers, metrics, plugins
 from lib.plugins import first
 
 AXES = ("x", "y", "z")
@@ -17,6 +17,66 @@ DECIMALS = 6  # of mm: coordinates that agree so far are the same place
 PUBLISHED = {"tuckute2023": np.trunc, "tuckute2023-rounded": np.rint}
 # Code of the first category and step to the next, of the maps of single networks and of groups of them.
 CODES = {"individual": (-8.0, 1.0), "grouped": (-0.25, 0.5)}
+
+
+def located(values, responses):
+    """Values of voxels, with where the voxels lie.
+
+    Parameters
+    ----------
+    values : xarray.DataArray or xarray.Dataset (…, voxel)
+    responses : xarray.Dataset
+        Of the same voxels, in any order.
+
+    Returns
+    -------
+    same type
+        With the coordinates subject, hemisphere, x, y, z and roi along `voxel` that the responses have.
+
+    Raises
+    ------
+    ValueError
+        If the voxels are others.
+    """
+    odd = sorted(set(values["voxel"].values.tolist()) ^ set(responses["voxel"].values.tolist()))
+    if odd:
+        raise ValueError(f"voxels of the map and of the responses differ: {first(odd)}")
+    here = responses.sel(voxel=values["voxel"].values)
+    known = [name for name in ("subject", "hemisphere", *AXES, "roi") if name in responses.variables]
+    return values.assign_coords({name: ("voxel", here[name].values) for name in known})
+
+
+def of_encoding(scores, *, clip=None, published=None):
+    """Which layer is best at each place, and how much of the response it explains.
+
+    Parameters
+    ----------
+    scores : xarray.DataArray (layer, split, voxel)
+        Explained variance, corrected for noise or not, with the coordinates that `located` gives; layers in
+        the model's order.
+    clip : float, optional
+        Upper limit of medians over splits; 1 as published.
+    published : {"tuckute2023", "tuckute2023-rounded"}, optional
+        As for `over_subjects`; concerns positions alone.
+
+    Returns
+    -------
+    dict of str to xarray.DataArray (place)
+        `position` of the best layer from 1, `relative_position` from 0 to 1 (NaN for a model of one layer),
+        both chosen on all splits; `score` of the layer chosen on one half of the splits, read on the other,
+        mean over ten such halves.
+
+    References
+    ----------
+    Tuckute, Feather, Boebinger & McDermott (2023), PLoS Biol 21:e3002366, figures 6 and 7.
+    """
+    preferred = layers.preferred_layer(scores, clip=clip)
+    read = layers.best_layer(scores, clip=clip)["score"].mean("iteration", skipna=False)
+    return {
+        "position": over_subjects(preferred["position"], published=published),
+        "relative_position": over_subjects(preferred["relative_position"]),
+        "score": over_subjects(read),
+    }
 
 
 def over_subjects(values, *, published=None):
@@ -166,6 +226,23 @@ def table(values):
         columns = {c: found[c].values for c in coords}
         rows.append(pd.DataFrame({"map": name, **columns, "value": found.values}))
     return pd.concat(rows, ignore_index=True)
+
+
+def places(table):
+    """Values of one map, back from its rows.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Rows of `table` of a single map.
+
+    Returns
+    -------
+    xarray.DataArray (place)
+    """
+    coords = [c for c in ("hemisphere", *AXES, "roi", "n_subjects") if c in table and table[c].notna().all()]
+    coords = {c: ("place", table[c].to_numpy()) for c in coords}
+    return xr.DataArray(table["value"].to_numpy(float), dims="place", coords=coords)
 
 
 def codes(winner, order, *, grey=False, start=0.0, step=1.0):

@@ -1,5 +1,7 @@
 """Maps on the cortical surface fsaverage5, which nilearn carries: from places, volumes and flat pictures."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -232,29 +234,63 @@ def edges(labels, mesh):
 
     Parameters
     ----------
-    labels : array_like (hemisphere, vertex)
-        Text or number; "" and NaN are no region.
+    labels : array_like of str (hemisphere, vertex)
+        "" is no region.
     mesh : xarray.Dataset
         From `fsaverage5`.
 
     Returns
     -------
     bool array (hemisphere, vertex)
+        Where two regions touch, the edge is in that whose name comes later, so that it is one vertex wide.
     """
-    labels = pd.DataFrame(np.asarray(labels, dtype=object)).fillna("")
+    labels = np.asarray(labels, dtype=str)
+    order = np.unique(np.append(labels.ravel(), ""), return_inverse=True)[1][:-1].reshape(labels.shape)
     found = np.zeros(labels.shape, bool)
     for number, side in enumerate(HEMISPHERES):
-        row, faces = labels.iloc[number].to_numpy(), mesh["faces"].sel(hemisphere=side).values
+        row, faces = order[number], mesh["faces"].sel(hemisphere=side).values
         a, b = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).T
-        at_edge = np.concatenate([a[row[a] != row[b]], b[row[a] != row[b]]])
-        found[number, at_edge] = True
-    return found & (labels != "").to_numpy()
+        found[number, np.concatenate([a[row[a] > row[b]], b[row[b] > row[a]]])] = True
+    return found
+
+
+def facing(values, mesh):
+    """From which side most of the vertices with a value are seen.
+
+    Parameters
+    ----------
+    values : xarray.DataArray (hemisphere, vertex)
+        NaN where nothing is.
+    mesh : xarray.Dataset
+        From `fsaverage5`.
+
+    Returns
+    -------
+    {"left", "right", "front", "back", "top", "bottom"}
+        Of the inflated brain; from the left only the left hemisphere is seen, and from the right the right.
+    """
+    normals = np.stack([_normals(mesh.sel(hemisphere=side)) for side in HEMISPHERES])
+    normals[np.isnan(values.values)] = 0
+    toward = np.maximum(np.concatenate([normals, -normals], axis=-1), 0).sum(axis=1)
+    sides = {"left": toward[0, 3], "right": toward[1, 0]}
+    sides |= dict(zip(("front", "top", "back", "bottom"), toward.sum(axis=0)[[1, 2, 4, 5]], strict=True))
+    return max(sides, key=sides.get)
 
 
 def _spacing(trees):
     """Median distance between a place and the next one."""
     apart = [tree.query(tree.data, k=2)[0][:, 1] for tree in trees if tree.n > 1]
     return float(np.median(np.concatenate(apart))) if apart else maps.SPACING_MM
+
+
+def _normals(side):
+    """Outward directions (vertex, axis) of the inflated surface, of length 1."""
+    points, faces = side["inflated"].values, side["faces"].values
+    a, b, c = np.moveaxis(points[faces], 1, 0)
+    found = np.zeros_like(points)
+    for corner in faces.T:
+        np.add.at(found, corner, np.cross(b - a, c - a))
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
 def _on_surface(found, roi=None):
@@ -294,7 +330,10 @@ def _linear(image, side):
     """As nilearn projects a volume by default."""
     faces = side["faces"].values
     pial, white = (surface.InMemoryMesh(side[name].values, faces) for name in ("pial", "white"))
-    return surface.vol_to_surf(image, pial, inner_mesh=white)
+    with warnings.catch_warnings():
+        # A vertex without any value is what NaN says.
+        warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
+        return surface.vol_to_surf(image, pial, inner_mesh=white)
 
 
 def _looked_up(image, rows):

@@ -104,6 +104,44 @@ def test_what_is_missing_is_named():
         maps.over_subjects(SHARED.drop_vars(["hemisphere", "y"]))
 
 
+def encoding():
+    """Three layers, four splits, three voxels of two people at two places; the best layers are 3, 1 and 2."""
+    best = np.array([[0.1, 0.9, 0.2], [0.2, 0.1, 0.6], [0.8, 0.3, 0.1]])
+    noise = 0.01 * np.random.default_rng(0).standard_normal((3, 4, 3))
+    scores = xr.DataArray(best[:, None] + noise, dims=("layer", "split", "voxel"))
+    scores = scores.assign_coords(layer=["l1", "l2", "l3"], voxel=["v1", "v2", "v3"])
+    responses = voxels(
+        [("b", "right", 5, 0, "", 0), ("a", "left", 1, 2, "A1", 0), ("b", "left", 1, 2, "A1", 0)]
+    )
+    responses = responses.assign_coords(voxel=["v3", "v1", "v2"])  # in another order
+    return scores, responses.to_dataset(name="response")
+
+
+def test_voxels_are_located_by_identifier():
+    scores, responses = encoding()
+    found = maps.located(scores, responses)
+    assert found["x"].values.tolist() == [1, 1, 5]
+    assert found["roi"].values.tolist() == ["A1", "A1", ""]
+    with pytest.raises(ValueError, match="differ: v3"):
+        maps.located(scores, responses.isel(voxel=[1, 2]))
+
+
+def test_maps_of_an_encoding_show_the_best_layer_and_its_score():
+    scores, responses = encoding()
+    found = maps.of_encoding(maps.located(scores, responses), published="tuckute2023")
+    shared, alone = (("left", 1, 2), ("right", 5, 0))
+    assert at(found["position"], *shared).item() == 2  # between layers 3 and 1
+    assert at(found["position"], *alone).item() == 2
+    assert at(found["relative_position"], *shared).item() == 0.5
+    # medians of two or four values whose noise has a standard deviation of 0.01
+    assert at(found["score"], *shared).item() == pytest.approx(0.85, abs=0.03)
+    assert at(found["score"], *alone).item() == pytest.approx(0.6, abs=0.03)
+    clipped = maps.of_encoding(maps.located(scores, responses), clip=0.5)
+    assert clipped["score"].max() <= 0.5
+    halves = maps.over_subjects(maps.located(scores, responses).median("split").argmax("layer") + 0.5)
+    assert at(halves, *alone).item() == 1.5
+
+
 def test_median_over_models_and_its_published_whole_numbers():
     values = xr.DataArray(
         [[0.0, 0.25, np.nan, np.nan], [0.1, 0.75, 1.0, np.nan], [0.26, 1.0, 1.0, np.nan]],
@@ -157,6 +195,7 @@ def test_a_table_has_a_row_per_map_and_place():
     assert len(table) == 6
     row = table[(table["map"] == "r2") & (table["hemisphere"] == "left") & (table["x"] == 1)]
     assert row["value"].item() == 0.25
+    xr.testing.assert_equal(maps.places(table[table["map"] == "layer"]), places)
 
 
 def test_published_codes_of_networks_and_of_groups():

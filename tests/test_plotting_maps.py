@@ -111,12 +111,16 @@ def test_codes_keep_their_colours_in_a_page(kind, names):
 # Print
 
 
-def flat_values():
+def flat_places(shift=0):
     rows = [(x, y, x + 10 * y, "A" if x == 2 else "") for x in (0, 2, 4) for y in (0, 2) if (x, y) != (4, 2)]
     x, y, value, roi = zip(*rows, strict=True)
     coords = {"hemisphere": ("place", ["left"] * 5), "roi": ("place", list(roi))}
-    coords |= {"x": ("place", np.array(x, float)), "y": ("place", np.array(y, float))}
-    return maps.flat(xr.DataArray(np.array(value, float), dims="place", coords=coords))
+    coords |= {"x": ("place", np.array(x, float) + shift), "y": ("place", np.array(y, float))}
+    return xr.DataArray(np.array(value, float), dims="place", coords=coords)
+
+
+def flat_values():
+    return maps.flat(flat_places())
 
 
 def test_a_flat_map_shows_its_values_where_they_are():
@@ -143,20 +147,22 @@ def test_regions_of_a_flat_map_are_framed_and_named():
 
 def test_flat_panels_have_one_scale_in_mm():
     made = figure()
-    images = flat_values()
-    images["right"] = images["left"].assign_coords(x=images["left"]["x"] + 10)
-    values = {"one": images, "two": images}
-    brain_maps.flat_panels(values, made, scales=dict.fromkeys(values, brain_maps.Scale("value")))
+    both = xr.concat(
+        [flat_places(), flat_places(10).assign_coords(hemisphere=("place", ["right"] * 5))], "place"
+    )
+    table = maps.table({"one": both, "hidden": both, "two": both + 1}).assign(panel="p")
+    brain_maps.flat_panels(table, made, scales=dict.fromkeys(["one", "two"], brain_maps.Scale("value")))
     pictures = [ax for ax in made.axes if ax.images]
-    assert len(pictures) == 4
+    assert [ax.images[0].get_array().min() for ax in pictures] == [0, 0, 1, 1]
+    assert [ax.get_title() for ax in pictures] == ["left hemisphere", "right hemisphere"] * 2
     assert {ax.get_xlim() for ax in pictures} == {(-5, 19)}
     assert {ax.get_ylim() for ax in pictures} == {(-5, 7)}
 
 
 def drawn(patches, mesh):
     made = figure()
-    scales = {"map": brain_maps.Scale("value", colors.ListedColormap(["red", "lime", "blue"]))}
-    brain_maps.brains({"map": patches}, made, scales=scales, mesh=mesh, views=("lateral",))
+    scale = brain_maps.Scale("value", colors.ListedColormap(["red", "lime", "blue"]))
+    brain_maps.brains(patches, made, scale=scale, mesh=mesh, views=("lateral",))
     return made
 
 
@@ -189,9 +195,48 @@ def test_a_hemisphere_without_values_is_drawn_bare(patches, mesh):
 def test_categories_have_a_legend(patches, mesh):
     made = figure()
     scale = brain_maps.palette("winner", {"a": "red", "b": "blue"})
-    brain_maps.brains({"map": patches}, made, scales={"map": scale}, mesh=mesh, views=("lateral",))
-    (legend,) = made.subfigs[0].legends
+    brain_maps.brains(patches, made, scale=scale, mesh=mesh, views=("lateral",))
+    (legend,) = made.legends
     assert [t.get_text() for t in legend.get_texts()] == ["not decided", "a", "b"]
+
+
+@pytest.fixture
+def places(mesh):
+    """A table of two maps of places at vertices of the left hemisphere."""
+    patch = surfaces.patch(mesh, "left", (-60, -14, 2), 40)
+    points = mesh["middle"].sel(hemisphere="left").values[patch]
+    coords = {a: ("place", points[:, i]) for i, a in enumerate("xyz")} | {
+        "hemisphere": ("place", ["left"] * 40)
+    }
+    values = xr.DataArray(np.repeat([0.0, 1.0], 20), dims="place", coords=coords)
+    return maps.table({"one": values, "two": 1 - values}).assign(panel="whose", target="t", model="m")
+
+
+def test_brain_panels_draw_the_places_of_their_table(places, mesh):
+    made = figure()
+    scales = {"one": brain_maps.Scale("value", colors.ListedColormap(["red", "blue"]))}
+    brain_maps.brain_panels(places, made, scales=scales, mesh=mesh, views=("lateral",))
+    (row,) = made.subfigs  # the other map has no scale
+    assert row.get_suptitle() == "whose"
+    left, right = (ax for ax in made.axes if ax.name == "3d")
+    for ax, expected in ((left, {"red", "blue"}), (right, set())):
+        faces = {tuple(f) for f in np.round(ax.collections[0].get_facecolor()[:, :3], 3)}
+        assert {f for f in faces if max(f) - min(f) > 0.5} == {colors.to_rgb(c) for c in expected}
+
+
+def test_pages_and_volumes_have_one_name(places, mesh, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        brain_maps, "surface_page", lambda _values, *, scale, title, **_rest: f"{title} {scale.label}"
+    )
+    scales = {kind: brain_maps.Scale(kind) for kind in ("one", "two")}
+    brain_maps.pages(places, tmp_path, scales=scales, mesh=mesh, spacing=4)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "t_m_one.html", "t_m_one.nii.gz", "t_m_two.html", "t_m_two.nii.gz",
+    ]  # fmt: skip
+    assert (tmp_path / "t_m_two.html").read_text() == "whose two"
+    image = nib.load(tmp_path / "t_m_one.nii.gz")
+    assert image.header.get_zooms() == (4, 4, 4)
+    assert set(np.unique(image.get_fdata()[np.isfinite(image.get_fdata())])) >= {0, 1}
 
 
 # Pages

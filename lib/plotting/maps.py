@@ -2,6 +2,7 @@
 
 import html
 import re
+import textwrap
 from typing import NamedTuple
 
 import matplotlib as mpl
@@ -13,16 +14,16 @@ from matplotlib.patches import Patch
 from nilearn import plotting as nilearn_plotting
 from nilearn import surface
 
-from lib import maps, surfaces
+from lib import maps, surfaces, volumes
 from lib.artefacts import atomic
 
 GREY = (0.8, 0.8, 0.8)
+KEY = "position:fixed;bottom:.5em;left:11em;right:.5em;font:13px sans-serif;background:#fffc;padding:.5em"
 DARKNESS = (0.15, 0.45)  # of gyri and of sulci, as shares of black
 ZOOM = 1.5  # of a brain in its axes, which nilearn leaves half empty
 MARGIN_MM = 5.0  # around flat pictures
 LABEL = {
-    "ha": "center", "va": "center", "fontsize": 6,
-    "bbox": {"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.5},
+    "ha": "center", "va": "bottom", "fontsize": 6, "arrowprops": {"arrowstyle": "-", "linewidth": 0.5},
 }  # fmt: skip
 SHADES = 255  # of a colour map in a page; one more is the black of outlines
 
@@ -100,54 +101,102 @@ def published_palette(kind, names):
     return scale._replace(low=low, high=high)
 
 
-def brains(values, figure, *, scales, mesh, views=("lateral", "ventral")):
-    """A row of inflated brains for each map: each view of each hemisphere, regions outlined in black.
+def brain_panels(table, figure, *, scales, mesh, views=("lateral", "ventral")):
+    """A row of inflated brains for each map of places, whose value is that of the nearest place.
 
     Parameters
     ----------
-    values : dict of str to xarray.DataArray (hemisphere, vertex)
-        By title; from `lib.surfaces`. Where a coordinate roi is, its regions are outlined.
+    table : pandas.DataFrame
+        Rows of `lib.maps.table`, with a column panel that says whose maps they are.
     figure : matplotlib.figure.Figure
     scales : dict of str to Scale
-        By title.
+        By map; maps without a scale are not drawn.
+    mesh : xarray.Dataset
+        From `lib.surfaces.fsaverage5`.
+    views : sequence of str
+        See `brains`.
+    """
+    parts = _parts(table, scales)
+    rows = figure.subfigures(len(parts), 1, squeeze=False)[:, 0]
+    for row, (panel, kind, values) in zip(rows, parts, strict=True):
+        vertices = surfaces.from_places(values, mesh)
+        brains(vertices, row, scale=scales[kind], mesh=mesh, views=views)
+        row.suptitle(panel)
+
+
+def flat_panels(table, figure, *, scales):
+    """A row for each map of places: the flattened surface of each hemisphere.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Rows of `lib.maps.table`, with a column panel that says whose maps they are.
+    figure : matplotlib.figure.Figure
+    scales : dict of str to Scale
+        By map; maps without a scale are not drawn.
+    """
+    parts = _parts(table, scales)
+    rows = figure.subfigures(len(parts), 1, squeeze=False)[:, 0]
+    for row, (panel, kind, values) in zip(rows, parts, strict=True):
+        images = maps.flat(values)
+        axes = row.subplots(1, len(images), squeeze=False)[0]
+        low, high = (np.array([f(values[a].values) for a in "xy"]) for f in (np.min, np.max))
+        limits = np.transpose([low - MARGIN_MM, high + MARGIN_MM])
+        for ax, (side, image) in zip(axes, images.items(), strict=True):
+            flat_map(image, ax, scale=scales[kind])
+            ax.set(title=f"{side} hemisphere", xlim=limits[0], ylim=limits[1])
+        axes[0].set_ylabel("y (mm)")
+        row.suptitle(panel)
+        key(scales[kind], row, axes)
+
+
+def pages(table, folder, *, scales, mesh, spacing=None):
+    """Write each map of places as a page with a brain that can be turned, and as a volume.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Rows of `lib.maps.table`, with columns target, model and panel.
+    folder : pathlib.Path
+        Receives `<target>_<model>_<map>.html` and `.nii.gz`.
+    scales : dict of str to Scale
+        By map; maps without a scale are not written.
+    mesh : xarray.Dataset
+        From `lib.surfaces.fsaverage5`.
+    spacing : float, optional
+        Of the volume's voxels; see `lib.volumes.from_places`.
+    """
+    for (target, model, panel), rows in table.groupby(["target", "model", "panel"], sort=False):
+        for _, kind, values in _parts(rows, scales):
+            vertices = surfaces.from_places(values, mesh)
+            page = surface_page(vertices, scale=scales[kind], mesh=mesh, title=panel)
+            save_page(page, folder / f"{target}_{model}_{kind}.html")
+            volumes.save(
+                volumes.from_places(values, spacing=spacing), folder / f"{target}_{model}_{kind}.nii.gz"
+            )
+
+
+def brains(values, figure, *, scale, mesh, views=("lateral", "ventral")):
+    """A row of inflated brains: each view of each hemisphere, regions outlined in black.
+
+    Parameters
+    ----------
+    values : xarray.DataArray (hemisphere, vertex)
+        From `lib.surfaces`. Where a coordinate roi is, its regions are outlined.
+    figure : matplotlib.figure.Figure or SubFigure
+    scale : Scale
     mesh : xarray.Dataset
         From `lib.surfaces.fsaverage5`.
     views : sequence of str
         nilearn's: "lateral", "medial", "ventral", "dorsal", "anterior", "posterior".
     """
     sides = [(view, side) for view in views for side in surfaces.HEMISPHERES]
-    rows = figure.subfigures(len(values), 1, squeeze=False)[:, 0]
-    for row, (title, found) in zip(rows, values.items(), strict=True):
-        axes = row.subplots(1, len(sides), subplot_kw={"projection": "3d", "rasterized": True})
-        for ax, (view, side) in zip(axes, sides, strict=True):
-            _brain(found.sel(hemisphere=side), ax, scale=scales[title], mesh=mesh, view=view)
-            ax.set_title(f"{side}, {view}", fontsize=7, y=0.92)
-        row.suptitle(title, fontsize=9)
-        key(scales[title], row, axes)
-
-
-def flat_panels(values, figure, *, scales):
-    """A row for each map: the flattened surface of each hemisphere, regions outlined in black.
-
-    Parameters
-    ----------
-    values : dict of str to dict of str to xarray.DataArray (y, x)
-        By title and hemisphere; from `lib.maps.flat`.
-    figure : matplotlib.figure.Figure
-    scales : dict of str to Scale
-        By title.
-    """
-    rows = figure.subfigures(len(values), 1, squeeze=False)[:, 0]
-    for row, (title, images) in zip(rows, values.items(), strict=True):
-        axes = row.subplots(1, len(images), squeeze=False)[0]
-        low, high = (np.array([[f(i[a].values) for a in "xy"] for i in images.values()]) for f in (min, max))
-        limits = np.transpose([low.min(axis=0) - MARGIN_MM, high.max(axis=0) + MARGIN_MM])
-        for ax, (side, image) in zip(axes, images.items(), strict=True):
-            flat_map(image, ax, scale=scales[title])
-            ax.set(title=f"{side} hemisphere", xlim=limits[0], ylim=limits[1])
-        axes[0].set_ylabel("y (mm)")
-        row.suptitle(title)
-        key(scales[title], row, axes)
+    options = {"projection": "3d", "rasterized": True}
+    axes = figure.subplots(1, len(sides), subplot_kw=options, squeeze=False)[0]
+    for ax, (view, side) in zip(axes, sides, strict=True):
+        _brain(values.sel(hemisphere=side), ax, scale=scale, mesh=mesh, view=view)
+        ax.set_title(f"{side}, {view}", fontsize=7, y=0.92)
+    key(scale, figure, axes)
 
 
 def flat_map(image, ax, *, scale):
@@ -171,9 +220,7 @@ def flat_map(image, ax, *, scale):
     ax.imshow(np.ma.masked_invalid(image.values), origin="lower", extent=extent, **options)
     if "roi" in image.coords:
         ax.add_collection(_borders(image, half))
-        for name in sorted(set(image["roi"].values.ravel()) - {""}):
-            row, column = np.median(np.argwhere(image["roi"].values == name), axis=0).astype(int)
-            ax.annotate(name, (x[column], y[row]), **LABEL)
+        _name_regions(image, ax)
     ax.set(xlabel="x (mm)", aspect="equal")
     return ax
 
@@ -192,7 +239,7 @@ def key(scale, figure, axes):
         figure.legend(handles=patches, loc="outside right center", title=scale.label, fontsize=6)
         return
     shades = ScalarMappable(colors.Normalize(scale.low, scale.high), scale.cmap)
-    figure.colorbar(shades, ax=list(axes), label=scale.label, shrink=0.7)
+    figure.colorbar(shades, ax=list(axes), label=textwrap.fill(scale.label, 20), shrink=0.7)
 
 
 def surface_page(values, *, scale, mesh, title):
@@ -222,6 +269,7 @@ def surface_page(values, *, scale, mesh, title):
         surf_map=surface.SurfaceImage(poly, parts),
         bg_map=surface.SurfaceImage(poly, depth),
         hemi="both",
+        view=surfaces.facing(values, mesh),
         **_page_colours(scale),
     )
     return _page(view, scale, title)
@@ -265,6 +313,12 @@ def save_page(page, path):
     """
     with atomic(path) as part:
         part.write_text(page, encoding="utf-8")
+
+
+def _parts(table, scales):
+    """Panel, name and values of each map that has a scale, in the order of the table."""
+    groups = table[table["map"].isin(list(scales))].groupby(["panel", "map"], sort=False)
+    return [(panel, kind, maps.places(rows)) for (panel, kind), rows in groups]
 
 
 def _brain(values, ax, *, scale, mesh, view):
@@ -311,6 +365,19 @@ def _borders(image, half):
     return mpl.collections.LineCollection(lines, colors="black", linewidths=0.7)
 
 
+def _name_regions(image, ax):
+    """Names of regions along the lower edge, each with a line to a point of its region."""
+    inside = {
+        name: np.argwhere(image["roi"].values == name) for name in set(image["roi"].values.ravel()) - {""}
+    }
+    middle = {name: here[len(here) // 2] for name, here in inside.items()}
+    for number, name in enumerate(sorted(middle, key=lambda n: middle[n][1])):
+        row, column = middle[name]
+        point = image["x"].values[column], image["y"].values[row]
+        place = ((number + 0.5) / len(middle), 0.02)
+        ax.annotate(name, point, place, textcoords="axes fraction", **LABEL)
+
+
 def _shades(values, scale):
     """Position in the colour map of a page, 0 to SHADES - 1; NaN stays."""
     share = (values - scale.low) / (scale.high - scale.low)
@@ -339,22 +406,20 @@ def _page(view, scale, title):
 
 
 def _page_key(scale, title):
-    """Title and meaning of the colours, in the upper right corner."""
-    style = "position:fixed;bottom:1em;right:1em;font:13px sans-serif;background:#fffc;padding:.5em;z-index:9"
+    """Title and meaning of the colours, along the lower edge."""
     if scale.names:
         rows = zip(scale.names, map(colors.to_hex, scale.shades), strict=True)
-        legend = "".join(
+        boxes = (
             f'<div><span style="color:{shade}">&#9632;</span> {html.escape(str(name))}</div>'
             for name, shade in rows
         )
+        legend = f'<div style="columns:8em">{"".join(boxes)}</div>'
     else:
         shades = mpl.colormaps[scale.cmap] if isinstance(scale.cmap, str) else scale.cmap
         stops = ",".join(colors.to_hex(c) for c in shades(np.linspace(0, 1, 16)))
+        bar = f"width:12em;height:1em;background:linear-gradient(to right,{stops})"
         legend = (
-            f'<div style="min-width:12em;height:1em;background:linear-gradient(to right,{stops})"></div>'
-            f'<div style="display:flex;justify-content:space-between"><span>{scale.low:g}</span>'
-            f"<span>{scale.high:g}</span></div>"
+            f'<div style="display:flex;gap:.5em">{scale.low:g}<div style="{bar}"></div>{scale.high:g}</div>'
         )
-    return (
-        f'<div style="{style}"><b>{html.escape(title)}</b><div>{html.escape(scale.label)}</div>{legend}</div>'
-    )
+    head = f"<b>{html.escape(title)}</b>: {html.escape(scale.label)}"
+    return f'<div style="{KEY}"><div>{head}</div>{legend}</div>'
