@@ -249,8 +249,8 @@ def pooled_interval(scores, *, n_test, by=None):
         `r`, `constant_prediction`, `reliability_voxel` and `reliability_prediction` of one layer (see
         `lib.encoding.encode`), or of each voxel's layer where it was chosen on other data; coordinates subject and
         `by` of the voxels. Voxels with NaN in all splits drop out; shares of 0 and less stay in the means.
-    n_test : int
-        Number of test stimuli of a split.
+    n_test : int or array (n_splits,)
+        Number of test stimuli of each split, at least 4.
     by : str, optional
         Coordinate that names regions; an empty name is none.
 
@@ -260,7 +260,10 @@ def pooled_interval(scores, *, n_test, by=None):
         part ("all", then regions), value, low, high (95 %), n (subjects with such voxels), unit, interval.
     """
     constant = (scores["constant_prediction"] == 1) & np.isfinite(scores["r"])
-    r2 = xr.where(constant, 0, unbiased_r2(scores["r"], n_test))
+    sizes = np.broadcast_to(n_test, scores.sizes["split"]).tolist()
+    r = scores["r"].transpose("split", "voxel").values
+    unbiased = np.stack([unbiased_r2(row, n) for row, n in zip(r, sizes, strict=True)])
+    r2 = xr.where(constant, 0, xr.DataArray(unbiased, dims=("split", "voxel")))
     ceiling = scores["reliability_voxel"] * scores["reliability_prediction"]
     counted = np.isfinite(r2) & np.isfinite(ceiling)
     means = {

@@ -255,6 +255,15 @@ def test_pooled_interval_is_the_ratio_of_each_subjects_means():
         np.testing.assert_allclose(table.loc[part, ["value", "low", "high"]].astype(float), expected)
 
 
+def test_splits_may_differ_in_their_number_of_test_stimuli():
+    data = scores().isel(split=[0, 1])
+    data["r"][1] = data["r"][0]
+    data["reliability_voxel"][1] = data["reliability_voxel"][0]
+    few, many, mixed = (correction.pooled_interval(data, n_test=n)["value"][0] for n in (10, 80, [10, 80]))
+    # Of equal denominators the jackknife is linear in what is explained.
+    assert mixed == pytest.approx((few + many) / 2, rel=1e-9)
+
+
 def test_pooled_interval_counts_constant_predictions_as_nothing_and_drops_what_is_unknown():
     data = scores()
     data["r"][:, :20] = 0
