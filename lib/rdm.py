@@ -1,7 +1,9 @@
 """Representational dissimilarity matrices: square, labelled by stimulus on both axes, joined by these labels."""
 
 import numpy as np
+import pandas as pd
 import xarray as xr
+from scipy import stats
 
 from lib.plugins import first
 from lib.searchlight import pairs
@@ -116,6 +118,63 @@ def classical_scaling(rdm, *, n_dimensions=2):
     return xr.DataArray(places, dims=("stimulus", "dimension"), coords={"stimulus": rdm["stimulus"].values})
 
 
+def tidy(rdms, groups=None, *, percentiles=False):
+    """RDMs as a table with a row per pair, stimuli of one group next to each other.
+
+    Parameters
+    ----------
+    rdms : dict
+        Title → xarray.DataArray (stimulus, stimulus_2), all of the stimuli of the first.
+    groups : pandas.Series, optional
+        Group of each stimulus, by identifier; groups come in the order in which they first occur.
+    percentiles : bool
+        Ranks of the dissimilarities of each RDM from 0, the smallest, to 100 instead of their values.
+
+    Returns
+    -------
+    pandas.DataFrame
+        panel (title), stimulus, stimulus_2, value (NaN where undefined), group ("" without groups).
+
+    Raises
+    ------
+    ValueError
+        If a stimulus has no group, or an RDM lacks one.
+    """
+    names, group = _grouped(rdms, groups)
+    tables = []
+    for title, one in rdms.items():
+        values = matched(one, names).values
+        if percentiles:
+            values = _percentiles(values)
+        pair = {PAIR[0]: np.repeat(names, len(names)), PAIR[1]: np.tile(names, len(names))}
+        tables.append(pd.DataFrame({"panel": title} | pair | {"value": values.ravel()}))
+    table = pd.concat(tables, ignore_index=True)
+    return table.assign(group=table["stimulus"].map(group))[["panel", *PAIR, "value", "group"]]
+
+
+def placed(rdms, groups=None):
+    """Places of stimuli in the plane for each RDM, as a table; see `classical_scaling`.
+
+    Parameters
+    ----------
+    rdms : dict
+        As for `tidy`, without NaN.
+    groups : pandas.Series, optional
+
+    Returns
+    -------
+    pandas.DataFrame
+        panel, stimulus, x, y, group.
+    """
+    names, group = _grouped(rdms, groups)
+    tables = []
+    for title, one in rdms.items():
+        x, y = classical_scaling(matched(one, names)).values.T
+        tables.append(pd.DataFrame({"panel": title, "stimulus": names, "x": x, "y": y}))
+    table = pd.concat(tables, ignore_index=True)
+    return table.assign(group=table["stimulus"].map(group))
+
+
 def identifiers(stimuli):
     """Identifiers of stimuli as text, each once.
 
@@ -137,3 +196,26 @@ def identifiers(stimuli):
     if (number > 1).any():
         raise ValueError(f"stimuli must be named once each, not so: {first(names[number > 1])}")
     return stimuli
+
+
+def _grouped(rdms, groups):
+    """Identifiers in the order of their groups, and the group of each."""
+    names = identifiers(next(iter(rdms.values()))["stimulus"].values)
+    if groups is None:
+        return names, dict.fromkeys(names, "")
+    missing = np.setdiff1d(names, groups.index)
+    if len(missing):
+        raise ValueError(f"no group is given for the stimuli {first(missing)}")
+    group = groups.loc[names].astype(str)
+    order = {name: place for place, name in enumerate(dict.fromkeys(groups.astype(str)))}
+    return names[np.argsort(group.map(order), kind="stable")], group.to_dict()
+
+
+def _percentiles(values):
+    """Ranks of the dissimilarities of a square matrix, from 0 to 100; its diagonal stays as it is."""
+    upper = pairs(len(values))
+    found = values.copy()
+    ranks = stats.rankdata(values[upper], nan_policy="omit") - 1
+    found[upper] = 100 * ranks / max(np.isfinite(ranks).sum() - 1, 1)
+    found.T[upper] = found[upper]
+    return found

@@ -1,5 +1,7 @@
 """How sure a comparison of RDMs is: noise ceilings, resampled subjects and stimuli, differences between models."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -109,22 +111,87 @@ def each_bound(brain, *, measure="spearman", published=None):
     return found
 
 
-def resampled(models, brain, *, measure="spearman", unit="subject and stimulus", n_resamples=1000, rng):
-    """Similarities and ceilings, had other subjects or other stimuli been drawn.
+class Resamples(NamedTuple):
+    """Similarities of RDMs with each other, as they are and had other stimuli been drawn.
 
-    Drawn with replacement. Pairs of a stimulus with its own copy are left out: their dissimilarity 0 says
-    nothing. A subject drawn twice is left out with its copy when the lower bound is taken.
+    All that is asked of resampled subjects and stimuli follows from them. The models come first, then the subjects.
+
+    Attributes
+    ----------
+    observed : array (n_rdms, n_rdms)
+    drawn : array (n_resamples, n_rdms, n_rdms) or None
+        None where stimuli are not drawn.
+    n_stimuli : int
+    """
+
+    observed: np.ndarray
+    drawn: np.ndarray | None
+    n_stimuli: int
+
+    def of(self, rows):
+        """The same of some of the RDMs.
+
+        Parameters
+        ----------
+        rows : array of int
+            Models, then subjects.
+
+        Returns
+        -------
+        Resamples
+        """
+        drawn = None if self.drawn is None else self.drawn[:, rows[:, None], rows]
+        return Resamples(self.observed[np.ix_(rows, rows)], drawn, self.n_stimuli)
+
+
+def resamples(vectors, *, measure="spearman", n_resamples=1000, stimuli=True, rng):
+    """Similarities of RDMs with each other, as they are and had other stimuli been drawn.
+
+    Stimuli are drawn with replacement. Pairs of a stimulus with its own copy are left out: their dissimilarity 0
+    says nothing.
 
     Parameters
     ----------
-    models : array (n_models, n_pairs)
-    brain : array (n_subjects, n_pairs)
-        In both, pairs that any RDM lacks are left out for all.
+    vectors : array (n_rdms, n_pairs)
+        Models, then subjects. Pairs that any RDM lacks are left out for all.
     measure : str
-        See `lib.rdm_comparison.similarities`; those that need more than weighted ranks are slow.
+        See `lib.rdm_comparison.similarities`; those that need more than weighted ranks are slow, and
+        "unbiased_cka" is undefined where a stimulus is drawn twice.
+    n_resamples : int
+    stimuli : bool
+        Whether stimuli are drawn.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    Resamples
+
+    Raises
+    ------
+    ValueError
+        If the measure is unknown.
+    """
+    require(measure, comparison.MEASURES, "comparison of RDMs")
+    vectors = np.asarray(vectors, float)
+    n = comparison.n_stimuli(vectors.shape[1])
+    drawn = _grams(vectors, measure, draws(n, n_resamples, rng)) if stimuli else None
+    return Resamples(_gram(vectors, measure), drawn, n)
+
+
+def resampled(found, n_models, *, unit="subject and stimulus", n_resamples=1000, rng):
+    """Mean similarities and ceilings, had other subjects or stimuli been drawn.
+
+    A subject drawn twice is left out with its copy when the lower bound is taken.
+
+    Parameters
+    ----------
+    found : Resamples
+    n_models : int
+        The RDMs after so many are those of subjects.
     unit : {"subject", "stimulus", "subject and stimulus"}
         What is drawn.
     n_resamples : int
+        As of `found`, where stimuli are drawn.
     rng : numpy.random.Generator
 
     Returns
@@ -136,31 +203,28 @@ def resampled(models, brain, *, measure="spearman", unit="subject and stimulus",
     Raises
     ------
     ValueError
-        If the unit or measure is unknown.
+        If the unit is unknown.
     """
     require(unit, UNITS, "unit of resampling")
-    require(measure, comparison.MEASURES, "comparison of RDMs")
-    both = np.vstack([models, brain])
-    stimuli = None if unit == "subject" else draws(comparison.n_stimuli(both.shape[1]), n_resamples, rng)
+    n_subjects = len(found.observed) - n_models
+    shape = (n_resamples, *found.observed.shape)
+    grams = np.broadcast_to(found.observed, shape) if unit == "subject" else found.drawn
     subjects = (
-        np.ones((n_resamples, len(brain)), int) if unit == "stimulus" else draws(len(brain), n_resamples, rng)
+        np.ones((n_resamples, n_subjects), int) if unit == "stimulus" else draws(n_subjects, n_resamples, rng)
     )
-    grams = _gram(both, measure)[None] if stimuli is None else _grams(both, measure, stimuli)
-    return _means(np.broadcast_to(grams, (n_resamples, *grams.shape[1:])), subjects)
+    return _means(grams, subjects)
 
 
-def covariance(models, brain, *, measure="spearman", unit="subject and stimulus", n_resamples=1000, rng):
+def covariance(found, n_models, *, unit="subject and stimulus", n_resamples=1000, rng):
     """Covariance of the estimates of similarities and ceilings, from the bootstrap.
 
-    A resample of n units varies too little by (n - 1) / n, which is corrected. Where subjects and stimuli are
-    drawn together, what their measurement error contributes is counted three times; with the covariances
-    C_both, C_subject, C_stimulus of the three bootstraps the corrected one is a C_subject + b C_stimulus -
-    a b (C_both - C_subject - C_stimulus), a = n / (n - 1) for subjects and b for stimuli. Variances (of a
-    difference too, see `pairwise`) are kept between the larger single one and that of both.
+    A resample of n units varies too little by (n - 1) / n, which is corrected. Where subjects and stimuli are drawn
+    together, what their measurement error contributes is counted three times; `variance` takes two of them away,
+    with the help of the covariances of the two bootstraps that draw one of them, of the same draws.
 
     Parameters
     ----------
-    models, brain, measure, unit, n_resamples, rng
+    found, n_models, unit, n_resamples, rng
         As for `resampled`.
 
     Returns
@@ -173,19 +237,23 @@ def covariance(models, brain, *, measure="spearman", unit="subject and stimulus"
     ----------
     Schütt, Kipnis, Diedrichsen & Kriegeskorte (2023), eLife 12:e82566, "two-factor bootstrap".
     """
-    units = (unit,) if unit != UNITS[2] else (UNITS[2], *UNITS[:2])
-    numbers = {"subject": len(brain), "stimulus": comparison.n_stimuli(np.shape(models)[1])}
-    found = []
-    for one in units:
-        values = resampled(models, brain, measure=measure, unit=one, n_resamples=n_resamples, rng=rng)
+    numbers = {"subject": len(found.observed) - n_models, "stimulus": found.n_stimuli}
+    parts, state = [], rng.bit_generator.state
+    for one in (UNITS[2], *UNITS[:2]) if unit == UNITS[2] else (unit,):
+        rng.bit_generator.state = state  # the same subjects in all of them
+        values = resampled(found, n_models, unit=one, n_resamples=n_resamples, rng=rng)
         n = numbers.get(one, min(numbers.values()))
         factor = n / (n - 1) if one in numbers and n > 1 else (1 if n > 1 else np.nan)
-        found.append(factor * _pairwise_covariance(values))
-    return np.stack(found)
+        parts.append(factor * _pairwise_covariance(values))
+    return np.stack(parts)
 
 
 def variance(covariances, contrast, n_subjects, n_stimuli):
     """Variance of a weighted sum of estimates, of the parts that `covariance` gives.
+
+    With the variances V of the three bootstraps, V_subject and V_stimulus corrected as said there: V_subject +
+    V_stimulus - a b (V_both - V_subject / a - V_stimulus / b), a = n / (n - 1) for subjects and b for stimuli;
+    not below the larger single one, nor above that of both.
 
     Parameters
     ----------
@@ -213,7 +281,32 @@ def intervals(models, brain, *, measure="spearman", unit="subject and stimulus",
 
     Parameters
     ----------
-    models, brain, measure, unit, n_resamples, rng
+    models : array (n_models, n_pairs)
+    brain : array (n_subjects, n_pairs)
+        In both, pairs that any RDM lacks are left out for all.
+    measure : str
+        See `resamples`.
+    unit : {"subject", "stimulus", "subject and stimulus"}
+        What is drawn.
+    n_resamples : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    pandas.DataFrame
+        See `estimates`.
+    """
+    how = {"n_resamples": n_resamples, "rng": rng}
+    found = resamples(np.vstack([models, brain]), measure=measure, stimuli=unit != "subject", **how)
+    return estimates(found, len(models), unit=unit, **how)
+
+
+def estimates(found, n_models, *, unit="subject and stimulus", n_resamples=1000, rng):
+    """Mean similarity over subjects of each model and both ceilings, with bootstrap-t intervals.
+
+    Parameters
+    ----------
+    found, n_models, unit, n_resamples, rng
         As for `resampled`.
 
     Returns
@@ -222,16 +315,12 @@ def intervals(models, brain, *, measure="spearman", unit="subject and stimulus",
         One row per model, in order, then "lower" and "upper": what, value, se, low, high (95 %, Student's t),
         p (two-sided, against 0), n_free (degrees of freedom: the smaller number of units drawn, less one).
     """
-    models, brain = np.asarray(models, float), np.asarray(brain, float)
-    n_models, k = len(models), len(models) + 2
-    gram = _gram(np.vstack([models, brain]), measure)[None]
-    value = _means(gram, np.ones((1, len(brain)), int))[0]
-    cov = covariance(models, brain, measure=measure, unit=unit, n_resamples=n_resamples, rng=rng)
-    sizes = len(brain), comparison.n_stimuli(models.shape[1])
-    se = np.sqrt(variance(cov, np.eye(k), *sizes))
-    n_free = min(n for n, name in zip(sizes, UNITS, strict=False) if name in unit) - 1
+    sizes = len(found.observed) - n_models, found.n_stimuli
+    value = _means(found.observed[None], np.ones((1, sizes[0]), int))[0]
+    cov = covariance(found, n_models, unit=unit, n_resamples=n_resamples, rng=rng)
+    se = np.sqrt(variance(cov, np.eye(n_models + 2), *sizes))
     table = pd.DataFrame({"what": [*range(n_models), "lower", "upper"], "value": value, "se": se})
-    return _with_t(table, n_free)
+    return _with_t(table, _free(unit, sizes))
 
 
 def pairwise(models, brain, *, measure="spearman", unit="subject and stimulus", n_resamples=1000, rng):
@@ -240,7 +329,7 @@ def pairwise(models, brain, *, measure="spearman", unit="subject and stimulus", 
     Parameters
     ----------
     models, brain, measure, unit, n_resamples, rng
-        As for `resampled`.
+        As for `intervals`.
 
     Returns
     -------
@@ -248,21 +337,23 @@ def pairwise(models, brain, *, measure="spearman", unit="subject and stimulus", 
         a, b (numbers of the models), value (similarity of a less that of b), se, low, high (95 %), p (two-sided
         t), n_free, p_fwe (Holm) and p_fdr (Benjamini-Hochberg) over the pairs.
     """
-    models, brain = np.asarray(models, float), np.asarray(brain, float)
-    n_models = len(models)
+    n_models, how = len(models), {"n_resamples": n_resamples, "rng": rng}
     rows = np.transpose(pairs(n_models)) if n_models > 1 else np.empty((0, 2), int)
     contrast = np.zeros((len(rows), n_models + 2))
     contrast[np.arange(len(rows)), rows[:, 0]] = 1
     contrast[np.arange(len(rows)), rows[:, 1]] = -1
-    gram = _gram(np.vstack([models, brain]), measure)[None]
-    value = _means(gram, np.ones((1, len(brain)), int))[0, :-2]
-    cov = covariance(models, brain, measure=measure, unit=unit, n_resamples=n_resamples, rng=rng)
-    sizes = len(brain), comparison.n_stimuli(models.shape[1])
+    found = resamples(np.vstack([models, brain]), measure=measure, stimuli=unit != "subject", **how)
+    sizes = len(brain), found.n_stimuli
+    value = _means(found.observed[None], np.ones((1, sizes[0]), int))[0, :-2]
     table = pd.DataFrame({"a": rows[:, 0], "b": rows[:, 1], "value": contrast[:, :-2] @ value})
-    table["se"] = np.sqrt(variance(cov, contrast, *sizes))
-    n_free = min(n for n, name in zip(sizes, UNITS, strict=False) if name in unit) - 1
-    table = _with_t(table, n_free)
+    table["se"] = np.sqrt(variance(covariance(found, n_models, unit=unit, **how), contrast, *sizes))
+    table = _with_t(table, _free(unit, sizes))
     return table.assign(p_fwe=corrected(table["p"], "holm"), p_fdr=corrected(table["p"], "fdr_bh"))
+
+
+def _free(unit, sizes):
+    """Degrees of freedom: the smaller number of units that are drawn, less one."""
+    return min(n for n, name in zip(sizes, UNITS, strict=False) if name in unit) - 1
 
 
 def _gram(vectors, measure):

@@ -1,5 +1,7 @@
 """Representational similarity of a model's layers and a brain: RDMs of both, scores, and the best layer read fairly."""
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -148,11 +150,14 @@ def summary(models, brain, *, measure="spearman", n_resamples=1000, n_permutatio
     A = rdm.condensed(rdm.matched(models, stimuli).transpose("layer", *rdm.PAIR))
     # By name, so that the same seed draws the same subjects and stimuli whatever their order.
     brain = rdm.matched(brain, stimuli).sortby("subject").transpose("roi", "subject", *rdm.PAIR)
+    there = [vectors[np.isfinite(vectors).any(axis=1)] for vectors in rdm.condensed(brain)]
     tables, largest = [], []
-    for roi, vectors in zip(brain["roi"].values, rdm.condensed(brain), strict=True):
-        there = vectors[np.isfinite(vectors).any(axis=1)]
-        table, null = _one_region(A, there, measure, n_resamples, n_permutations, seed)
-        about = {"roi": str(roi), "measure": measure, "n_subjects": len(there), "n_stimuli": len(stimuli)}
+    drawn = _drawn_together(A, there, measure, n_resamples, seed)
+    for roi, vectors, found in zip(brain["roi"].values, there, drawn, strict=True):
+        table, null = _one_region(
+            A, vectors, found, {"measure": measure, "n_permutations": n_permutations}, seed
+        )
+        about = {"roi": str(roi), "measure": measure, "n_subjects": len(vectors), "n_stimuli": len(stimuli)}
         tables.append(table.assign(layer=models["layer"].values, **about))
         largest.append(null)
     table = pd.concat(tables, ignore_index=True)
@@ -332,13 +337,13 @@ def best_table(best, ceilings, *, measure):
     return rows.assign(measure=measure, interval="t")
 
 
-def between(a, b, *, measure="pearson", n_resamples=1000, seed=0):
-    """Similarity of two RDMs of the same stimuli, such as two species', with an interval over stimuli.
+def between_regions(brain, *, measure="pearson", n_resamples=1000, seed=0):
+    """Similarity of the mean RDMs of each two regions, such as those of two species, with an interval.
 
     Parameters
     ----------
-    a, b : xarray.DataArray (stimulus, stimulus_2)
-        Joined by identifier.
+    brain : xarray.DataArray (subject, roi, stimulus, stimulus_2)
+        RDMs are averaged over the subjects that have the region. Region "all" is left out.
     measure : str
         See `lib.rdm_comparison`.
     n_resamples : int
@@ -346,19 +351,25 @@ def between(a, b, *, measure="pearson", n_resamples=1000, seed=0):
 
     Returns
     -------
-    pandas.Series
-        value, se, low, high, p (two-sided), n (stimuli), unit.
+    pandas.DataFrame
+        a, b (regions, in the order of `brain`), measure, value, low, high (95 % bootstrap-t interval over stimuli;
+        people are not drawn anew), n (stimuli), unit.
+
+    References
+    ----------
+    Kriegeskorte et al. (2008), Neuron 60:1126, figure 3 (human and monkey inferior temporal cortex).
     """
-    stimuli = np.sort(rdm.identifiers(a["stimulus"].values))
-    a, b = (rdm.condensed(rdm.matched(one, stimuli))[None] for one in (a, b))
-    how = {"measure": measure, "n_resamples": n_resamples, "rng": np.random.default_rng(seed)}
-    row = rdm_inference.intervals(a, b, unit="stimulus", **how).iloc[0]
-    return (
-        row[["value", "se", "low", "high", "p"]]
-        .infer_objects()
-        .rename(measure)
-        .pipe(lambda found: pd.concat([found, pd.Series({"n": len(stimuli), "unit": "stimulus"})]))
-    )
+    stimuli = np.sort(rdm.identifiers(brain["stimulus"].values))
+    vectors = rdm.condensed(rdm.matched(brain.mean("subject"), stimuli).transpose("roi", *rdm.PAIR))
+    named = {
+        name: one for name, one in zip(brain["roi"].values.astype(str), vectors, strict=True) if name != ALL
+    }
+    rows = []
+    for a, b in combinations(named, 2):
+        how = {"measure": measure, "unit": "stimulus", "n_resamples": n_resamples}
+        one = rdm_inference.intervals(named[a][None], named[b][None], **how, rng=np.random.default_rng(seed))
+        rows.append((a, b, measure, *one.loc[0, ["value", "low", "high"]], len(stimuli), "stimulus"))
+    return pd.DataFrame(rows, columns=["a", "b", "measure", "value", "low", "high", "n", "unit"])
 
 
 def quotable(summaries):
@@ -419,21 +430,33 @@ def _of_voxels(response, inside, how):
     return dissimilarity.of_units([mean.values], mean["stimulus"].values, **how)
 
 
-def _one_region(models, brain, measure, n_resamples, n_permutations, seed):
+def _drawn_together(models, regions, measure, n_resamples, seed):
+    """Resamples of each region; all from one ranking of all RDMs, unless some lack pairs."""
+    how = {"measure": measure, "n_resamples": n_resamples}
+    whole = np.vstack([models, *regions])
+    if not np.isfinite(whole).all():
+        for brain in regions:
+            yield rdm_inference.resamples(np.vstack([models, brain]), **how, rng=np.random.default_rng(seed))
+        return
+    found = rdm_inference.resamples(whole, **how, rng=np.random.default_rng(seed))
+    first = len(models) + np.cumsum([0, *map(len, regions)])
+    for start, brain in zip(first, regions, strict=False):
+        yield found.of(np.r_[: len(models), start : start + len(brain)])
+
+
+def _one_region(models, brain, found, permuting, seed):
     """Table of all layers, and the largest similarity under each permutation, of one region."""
     unit = rdm_inference.UNITS[2] if len(brain) > 1 else "stimulus"
-    resampling, permuting = np.random.default_rng(seed).spawn(2)
-    how = {"measure": measure, "unit": unit, "n_resamples": n_resamples, "rng": resampling}
-    rows = rdm_inference.intervals(models, brain, **how)
+    of_subjects, of_names = np.random.default_rng(seed).spawn(2)
+    how = {"unit": unit, "n_resamples": len(found.drawn), "rng": of_subjects}
+    rows = rdm_inference.estimates(found, len(models), **how)
     bounds = rows.set_index("what").loc[["lower", "upper"]]
     table = rows.iloc[:-2].drop(columns=["what", "n_free", "p"])
     for name, bound in bounds.iterrows():
         table = table.assign(
             **{name: bound["value"], f"{name}_low": bound["low"], f"{name}_high": bound["high"]}
         )
-    null = rdm_permutation.permuted(
-        models, brain, measure=measure, n_permutations=n_permutations, rng=permuting
-    )
+    null = rdm_permutation.permuted(models, brain, **permuting, rng=of_names)
     table = table.assign(
         p=rdm_permutation.p_values(null), p_fwe=rdm_permutation.max_statistic(null), unit=unit
     )

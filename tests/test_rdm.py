@@ -1,6 +1,7 @@
 """RDMs with labels: joined by identifier, never by position."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from scipy.spatial.distance import pdist, squareform
@@ -52,3 +53,30 @@ def test_classical_scaling_finds_places_with_the_given_distances():
     found = rdm.classical_scaling(one)
     np.testing.assert_allclose(pdist(found.values), pdist(places), rtol=1e-10)
     assert (found.values[np.abs(found.values).argmax(axis=0), [0, 1]] > 0).all()
+
+
+def test_tidy_keeps_groups_together_in_their_first_order():
+    one = square()
+    groups = pd.Series(["b", "a", "b", "a", "b", "c"], index=[f"s{i}" for i in range(6)])
+    table = rdm.tidy({"x": one, "y": one}, groups)
+    assert table["stimulus"].unique().tolist() == ["s0", "s2", "s4", "s1", "s3", "s5"]
+    assert len(table) == 72
+    row = table[(table["stimulus"] == "s4") & (table["stimulus_2"] == "s1")].iloc[0]
+    assert row["value"] == one.sel(stimulus="s4", stimulus_2="s1")
+    assert row["group"] == "b"
+    with pytest.raises(ValueError, match="stimuli s5"):
+        rdm.tidy({"x": one}, groups[:-1])
+
+
+def test_percentiles_are_ranks_from_0_to_100():
+    values = rdm.tidy({"x": square()}, percentiles=True).pivot_table(
+        index="stimulus", columns="stimulus_2", values="value"
+    )
+    found = np.sort(squareform(values.to_numpy()))
+    np.testing.assert_allclose(found, np.linspace(0, 100, 15))
+
+
+def test_places_are_those_of_classical_scaling():
+    table = rdm.placed({"x": square()})
+    np.testing.assert_allclose(table[["x", "y"]], rdm.classical_scaling(square()).values)
+    assert (table["group"] == "").all()

@@ -87,7 +87,8 @@ def test_copies_are_those_of_rsatoolbox():
 
 def test_subjects_drawn_are_those_of_explicit_copies():
     models, brain = brain_and_models()
-    values = inference.resampled(models, brain, unit="subject", n_resamples=6, rng=np.random.default_rng(3))
+    found = inference.resamples(np.vstack([models, brain]), stimuli=False, rng=None)
+    values = inference.resampled(found, 3, unit="subject", n_resamples=6, rng=np.random.default_rng(3))
     counts = inference.draws(5, 6, np.random.default_rng(3))
     ranks = [comparison.embedded(side, np.ones(66, bool), "spearman") for side in (models, brain)]
     for found, one in zip(values, counts, strict=True):
@@ -104,7 +105,8 @@ def test_subjects_drawn_are_those_of_explicit_copies():
 def test_variances_of_both_units_combine_as_in_rsatoolbox():
     models, brain = brain_and_models(n_subjects=6, n=15)
     rng = np.random.default_rng(0)
-    found = inference.covariance(models, brain, n_resamples=400, rng=rng)
+    drawn = inference.resamples(np.vstack([models, brain]), n_resamples=400, rng=rng)
+    found = inference.covariance(drawn, 3, n_resamples=400, rng=rng)
     single = found[1:] / np.array([6 / 5, 15 / 14])[:, None, None]
     raw = np.concatenate([found[:1], single])
     model, difference, _ = extract_variances(raw, True, 6, 15)
@@ -179,13 +181,23 @@ def test_equal_models_do_not_differ():
 def test_results_depend_on_the_seed_alone():
     models, brain = brain_and_models()
     one, two, other = (
-        inference.resampled(models, brain, n_resamples=5, rng=np.random.default_rng(seed))
+        inference.intervals(models, brain, n_resamples=5, rng=np.random.default_rng(seed))
         for seed in (1, 1, 2)
     )
-    np.testing.assert_array_equal(one, two)
-    assert (one != other).any()
+    assert one.equals(two)
+    assert not one.equals(other)
 
 
 def test_what_cannot_be_drawn_is_said():
     with pytest.raises(ValueError, match="did you mean subject"):
-        inference.resampled(*brain_and_models(), unit="subjects", rng=np.random.default_rng(0))
+        inference.intervals(*brain_and_models(), unit="subjects", rng=np.random.default_rng(0))
+
+
+def test_resamples_of_some_rdms_are_those_of_these_alone():
+    models, brain = brain_and_models()
+    how = {"n_resamples": 5}
+    both = np.vstack([models, brain])
+    some = inference.resamples(both, **how, rng=np.random.default_rng(0)).of(np.array([0, 2, 5, 6]))
+    alone = inference.resamples(both[[0, 2, 5, 6]], **how, rng=np.random.default_rng(0))
+    np.testing.assert_allclose(some.observed, alone.observed, atol=1e-12)
+    np.testing.assert_allclose(some.drawn, alone.drawn, atol=1e-12)

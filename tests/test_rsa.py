@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from scipy import stats
 
 from lib import datasets, dissimilarity, features, rdm, rdm_inference, rsa
 
@@ -241,12 +242,11 @@ def objects92(tmp_path_factory):
 
 @pytest.mark.mirror
 def test_human_and_monkey_are_as_alike_as_published(objects92):
-    brain = rsa.of_brain(objects92)
-    human = brain.sel(roi="human_it").mean("subject")
-    found = rsa.between(human, brain.sel(roi="monkey_it", subject="monkeys"), n_resamples=100)
+    (found,) = rsa.between_regions(rsa.of_brain(objects92), n_resamples=100).to_dict("records")
     # Kriegeskorte et al. (2008), figure 3: r = 0.49.
     assert found["value"] == pytest.approx(0.4912, abs=5e-5)
     assert found["low"] < 0.4912 < found["high"]
+    assert (found["a"], found["b"]) == ("human_it", "monkey_it")
 
 
 @pytest.mark.mirror
@@ -259,3 +259,11 @@ def test_models_are_ranked_and_their_ceilings_known(objects92):
     bounds = human[["lower", "upper"]].to_numpy()
     np.testing.assert_allclose(bounds, np.broadcast_to([0.37696, 0.67189], bounds.shape), atol=5e-6)
     assert (human["p_fwe"] < 0.05).tolist() == [True] * 6 + [False] * 2
+
+
+def test_regions_are_compared_by_their_mean_rdms():
+    brain = rsa.of_brain(responses())
+    (found,) = rsa.between_regions(brain, measure="spearman", n_resamples=20).to_dict("records")
+    a, b = rdm.condensed(brain.mean("subject"))[1:]
+    assert (found["a"], found["b"]) == ("A", "B")
+    assert found["value"] == pytest.approx(stats.spearmanr(a, b).statistic)
