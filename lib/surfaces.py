@@ -8,7 +8,7 @@ import xarray as xr
 from nilearn import datasets, surface
 from scipy.spatial import cKDTree
 
-from lib import maps, matfiles, plugins
+from lib import download, given, maps, matfiles, plugins
 from lib.maps import HEMISPHERES
 
 SHAPES = {"white": "white", "pial": "pial", "inflated": "infl", "sphere": "sphere"}
@@ -194,6 +194,24 @@ def voxel_matrix(path):
     return found
 
 
+def given_matrix():
+    """The matrix of `voxel_matrix`, if somebody has put it into `data/raw/fsavg_surf` or the mirror.
+
+    Returns
+    -------
+    dict of str to pandas.DataFrame, or None
+
+    Raises
+    ------
+    lib.download.DownloadError
+        If the file is another one than when it was first used.
+    """
+    folder, _ = MATRIX.rsplit("/", 1)
+    if MATRIX not in given.listed(folder, ".mat"):
+        return None
+    return voxel_matrix(download.placed([MATRIX], ADVICE)[MATRIX])
+
+
 def from_flat(images, matrix, *, n_vertices=N_VERTICES, published=None):
     """Each vertex has the value of the nearest point of a flat picture.
 
@@ -211,22 +229,24 @@ def from_flat(images, matrix, *, n_vertices=N_VERTICES, published=None):
     Returns
     -------
     xarray.DataArray (hemisphere, vertex)
-        NaN where the picture is empty, and beyond it.
+        NaN where the picture is empty, and beyond it; coordinate roi, if the pictures have it.
 
     References
     ----------
     Tuckute, Feather, Boebinger & McDermott (2023), PLoS Biol 21:e3002366, figure 6.
     """
     found = np.full((len(HEMISPHERES), n_vertices), np.nan)
-    for number, side in enumerate(HEMISPHERES):
-        if side not in images:
-            continue
-        rows = matrix[side][matrix[side]["vertex"] < n_vertices]
-        found[number, rows["vertex"]] = _looked_up(images[side], rows)
+    roi = np.full(found.shape, "", dtype=object)
+    for side, image in images.items():
+        number, rows = HEMISPHERES.index(side), matrix[side][matrix[side]["vertex"] < n_vertices]
+        vertices, points = _nearest_points(image, rows)
+        found[number, vertices] = image.values[points]
+        if "roi" in image.coords:
+            roi[number, vertices] = image["roi"].values[points]
     if published is not None:
         plugins.require(published, PUBLISHED["flat"], "published rule")
         found[np.abs(found) < EMPTY] = np.nan
-    return _on_surface(found)
+    return _on_surface(found, roi if all("roi" in image.coords for image in images.values()) else None)
 
 
 def edges(labels, mesh):
@@ -336,11 +356,10 @@ def _linear(image, side):
         return surface.vol_to_surf(image, pial, inner_mesh=white)
 
 
-def _looked_up(image, rows):
-    """Value of the nearest grid point; half a step belongs to the point above, as in MATLAB's interp2."""
-    steps = {a: (rows[a].to_numpy() - float(image[a][0])) / image.attrs["spacing_mm"] for a in ("x", "y")}
-    index = {a: np.floor(s + 0.5).astype(int) for a, s in steps.items()}
+def _nearest_points(image, rows):
+    """Vertices that lie in a flat picture (y, x), and row and column of the grid point nearest to each."""
+    steps = {a: (rows[a].to_numpy() - float(image[a][0])) / image.attrs["spacing_mm"] for a in ("y", "x")}
     inside = np.all([(steps[a] >= 0) & (steps[a] <= image.sizes[a] - 1) for a in steps], axis=0)
-    found = np.full(len(rows), np.nan)
-    found[inside] = image.transpose("y", "x").values[index["y"][inside], index["x"][inside]]
-    return found
+    # Half a step belongs to the point above, as in MATLAB's interp2.
+    points = tuple(np.floor(step[inside] + 0.5).astype(int) for step in steps.values())
+    return rows["vertex"].to_numpy()[inside], points

@@ -9,6 +9,7 @@ import shutil
 import matplotlib.pyplot as plt
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from matplotlib import colors
@@ -212,10 +213,10 @@ def places(mesh):
     return maps.table({"one": values, "two": 1 - values}).assign(panel="whose", target="t", model="m")
 
 
-def test_brain_panels_draw_the_places_of_their_table(places, mesh):
+def test_brain_panels_draw_the_places_of_their_table(places):
     made = figure()
     scales = {"one": brain_maps.Scale("value", colors.ListedColormap(["red", "blue"]))}
-    brain_maps.brain_panels(places, made, scales=scales, mesh=mesh, views=("lateral",))
+    brain_maps.brain_panels(places, made, scales=scales, views=("lateral",))
     (row,) = made.subfigs  # the other map has no scale
     assert row.get_suptitle() == "whose"
     left, right = (ax for ax in made.axes if ax.name == "3d")
@@ -224,12 +225,12 @@ def test_brain_panels_draw_the_places_of_their_table(places, mesh):
         assert {f for f in faces if max(f) - min(f) > 0.5} == {colors.to_rgb(c) for c in expected}
 
 
-def test_pages_and_volumes_have_one_name(places, mesh, tmp_path, monkeypatch):
+def test_pages_and_volumes_have_one_name(places, tmp_path, monkeypatch):
     monkeypatch.setattr(
         brain_maps, "surface_page", lambda _values, *, scale, title, **_rest: f"{title} {scale.label}"
     )
     scales = {kind: brain_maps.Scale(kind) for kind in ("one", "two")}
-    brain_maps.pages(places, tmp_path, scales=scales, mesh=mesh, spacing=4)
+    brain_maps.pages(places, tmp_path, scales=scales, spacing=4)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "t_m_one.html", "t_m_one.nii.gz", "t_m_two.html", "t_m_two.nii.gz",
     ]  # fmt: skip
@@ -237,6 +238,23 @@ def test_pages_and_volumes_have_one_name(places, mesh, tmp_path, monkeypatch):
     image = nib.load(tmp_path / "t_m_one.nii.gz")
     assert image.header.get_zooms() == (4, 4, 4)
     assert set(np.unique(image.get_fdata()[np.isfinite(image.get_fdata())])) >= {0, 1}
+
+
+def test_flat_places_are_drawn_where_a_matrix_says(mesh, tmp_path, monkeypatch):
+    patch = surfaces.patch(mesh, "left", (-60, -14, 2), 300)
+    rows = pd.DataFrame({"vertex": patch, "x": np.linspace(0, 4, 300), "y": 0.0})
+    table = maps.table({"one": flat_places()}).assign(panel="p", target="t", model="m")
+    scales = {"one": brain_maps.Scale("value", colors.ListedColormap(["red", "lime", "blue"]), 0, 4)}
+    made = figure()
+    brain_maps.brain_panels(table, made, scales=scales, views=("lateral",), matrix={"left": rows})
+    faces = np.round(next(ax for ax in made.axes if ax.name == "3d").collections[0].get_facecolor()[:, :3], 3)
+    bright = {tuple(f) for f in faces if max(f) - min(f) > 0.5}
+    assert bright == {colors.to_rgb(c) for c in ("red", "lime", "blue")}
+    monkeypatch.setattr(brain_maps, "surface_page", lambda *_values, **_rest: "page")
+    brain_maps.pages(table, tmp_path, scales=scales, matrix={"left": rows})
+    assert [p.name for p in tmp_path.iterdir()] == ["t_m_one.html"]  # no z, no volume
+    with pytest.raises(ValueError, match="flattened surface"):
+        brain_maps.pages(table, tmp_path, scales=scales)
 
 
 # Pages

@@ -193,6 +193,27 @@ def test_published_maps_take_zero_for_nothing(tmp_path):
     assert surfaces.from_flat(right, matrix, published="tuckute2023").isnull().all()
 
 
+def test_regions_of_a_flat_map_come_along(tmp_path):
+    points, vertices = [np.array([[0.0, 7]])] * 2, [np.array([[3]])] * 2
+    matrix = surfaces.voxel_matrix(matrix_file(tmp_path, points, vertices))
+    image = flat_map()["right"]
+    image = image.assign_coords(roi=(("y", "x"), np.full(image.shape, "A1")))
+    found = surfaces.from_flat({"right": image}, matrix).sel(hemisphere="right")
+    assert found["roi"].values[3] == "A1"
+    assert (found["roi"].values != "").sum() == 1
+
+
+def test_a_matrix_is_used_where_somebody_has_put_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("COMPENDIUM_HOME", str(tmp_path))
+    monkeypatch.delenv("DATA_MIRROR", raising=False)
+    assert surfaces.given_matrix() is None
+    folder = tmp_path / "data" / "raw" / "fsavg_surf"
+    folder.mkdir(parents=True)
+    matrix_file(folder, [np.array([[0.0, 7]])] * 2, [np.array([[3]])] * 2)
+    found = surfaces.given_matrix()
+    assert found["left"].to_numpy().tolist() == [[3, 0, 7]]
+
+
 def test_a_matrix_that_cannot_be_is_refused(tmp_path):
     points, vertices = [np.zeros((2, 2))] * 2, [np.array([[0], [163842]])] * 2
     with pytest.raises(ValueError, match=r"0 to 163842 instead .* \(right hemisphere\)"):

@@ -101,7 +101,7 @@ def published_palette(kind, names):
     return scale._replace(low=low, high=high)
 
 
-def brain_panels(table, figure, *, scales, mesh, views=("lateral", "ventral")):
+def brain_panels(table, figure, *, scales, views=("lateral", "ventral"), matrix=None):
     """A row of inflated brains for each map of places, whose value is that of the nearest place.
 
     Parameters
@@ -111,16 +111,15 @@ def brain_panels(table, figure, *, scales, mesh, views=("lateral", "ventral")):
     figure : matplotlib.figure.Figure
     scales : dict of str to Scale
         By map; maps without a scale are not drawn.
-    mesh : xarray.Dataset
-        From `lib.surfaces.fsaverage5`.
     views : sequence of str
         See `brains`.
+    matrix : dict of str to pandas.DataFrame, optional
+        For places on a flattened surface (without z); from `lib.surfaces.voxel_matrix`.
     """
-    parts = _parts(table, scales)
+    parts, mesh = _parts(table, scales), surfaces.fsaverage5()
     rows = figure.subfigures(len(parts), 1, squeeze=False)[:, 0]
     for row, (panel, kind, values) in zip(rows, parts, strict=True):
-        vertices = surfaces.from_places(values, mesh)
-        brains(vertices, row, scale=scales[kind], mesh=mesh, views=views)
+        brains(_vertices(values, mesh, matrix), row, scale=scales[kind], mesh=mesh, views=views)
         row.suptitle(panel)
 
 
@@ -150,7 +149,7 @@ def flat_panels(table, figure, *, scales):
         key(scales[kind], row, axes)
 
 
-def pages(table, folder, *, scales, mesh, spacing=None):
+def pages(table, folder, *, scales, spacing=None, matrix=None):
     """Write each map of places as a page with a brain that can be turned, and as a volume.
 
     Parameters
@@ -158,22 +157,22 @@ def pages(table, folder, *, scales, mesh, spacing=None):
     table : pandas.DataFrame
         Rows of `lib.maps.table`, with columns target, model and panel.
     folder : pathlib.Path
-        Receives `<target>_<model>_<map>.html` and `.nii.gz`.
+        Receives `<target>_<model>_<map>.html`, and `.nii.gz` if the places have a z.
     scales : dict of str to Scale
         By map; maps without a scale are not written.
-    mesh : xarray.Dataset
-        From `lib.surfaces.fsaverage5`.
     spacing : float, optional
         Of the volume's voxels; see `lib.volumes.from_places`.
+    matrix : dict of str to pandas.DataFrame, optional
+        For places on a flattened surface (without z); from `lib.surfaces.voxel_matrix`.
     """
+    mesh = surfaces.fsaverage5()
     for (target, model, panel), rows in table.groupby(["target", "model", "panel"], sort=False):
         for _, kind, values in _parts(rows, scales):
-            vertices = surfaces.from_places(values, mesh)
+            vertices, name = _vertices(values, mesh, matrix), f"{target}_{model}_{kind}"
             page = surface_page(vertices, scale=scales[kind], mesh=mesh, title=panel)
-            save_page(page, folder / f"{target}_{model}_{kind}.html")
-            volumes.save(
-                volumes.from_places(values, spacing=spacing), folder / f"{target}_{model}_{kind}.nii.gz"
-            )
+            save_page(page, folder / f"{name}.html")
+            if "z" in values.coords:
+                volumes.save(volumes.from_places(values, spacing=spacing), folder / f"{name}.nii.gz")
 
 
 def brains(values, figure, *, scale, mesh, views=("lateral", "ventral")):
@@ -319,6 +318,13 @@ def _parts(table, scales):
     """Panel, name and values of each map that has a scale, in the order of the table."""
     groups = table[table["map"].isin(list(scales))].groupby(["panel", "map"], sort=False)
     return [(panel, kind, maps.places(rows)) for (panel, kind), rows in groups]
+
+
+def _vertices(values, mesh, matrix):
+    """Values of places on the surface."""
+    if "z" in values.coords or matrix is None:
+        return surfaces.from_places(values, mesh)
+    return surfaces.from_flat(maps.flat(values), matrix)
 
 
 def _brain(values, ax, *, scale, mesh, view):
