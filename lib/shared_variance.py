@@ -23,7 +23,7 @@ MEANING = {
     "part_corrected": "the same of r2 / ceiling; NaN where a ceiling is not above 0",
 }
 THIRDS = {1: ("all",), 2: ("early", "late"), 3: ("early", "middle", "late")}
-COLUMNS = ["roi", "part", "value", "low", "high", "n", "unit", "interval", "negative", "undefined"]
+COLUMNS = ["roi", "part", "score", "value", "low", "high", "n", "unit", "interval", "negative", "undefined"]
 
 
 def thirds(layers):
@@ -130,9 +130,9 @@ def summary(found, *, by="roi", level=0.95):
     Returns
     -------
     pandas.DataFrame
-        roi (component, region or "all"), part (as in `found`, then "total"), value, low, high, n, unit, interval
-        (how), negative (share of single voxels and splits whose part is below 0; kept), undefined (share of them
-        left out because a score or ceiling is NaN).
+        roi (component, region or "all"), part (as in `found`, then "total"), score ("r2_corrected", or "r2" where
+        nothing can be corrected), value, low, high, n, unit, interval (how), negative (share of single voxels and
+        splits whose part is below 0; kept), undefined (share of them left out because a score or ceiling is NaN).
     """
     sides, rows = _counted(found), []
     subject = found["subject"].values
@@ -143,7 +143,8 @@ def summary(found, *, by="roi", level=0.95):
         else:
             table = _over_subjects(here, found, level, subject=subject[voxels])
         rows.append(table.assign(roi=roi, **_odd(here, found)))
-    return pd.concat(rows, ignore_index=True)[COLUMNS]
+    score = "r2_corrected" if found.attrs["corrected"] else "r2"
+    return pd.concat(rows, ignore_index=True).assign(score=score)[COLUMNS]
 
 
 def split_interval(values, *, n_train, n_test, level=0.95):
@@ -151,9 +152,9 @@ def split_interval(values, *, n_train, n_test, level=0.95):
 
     Splits share stimuli, so their scatter alone is far too small a variance: (1 / n_splits + n_test / n_train) s²
     with s² the variance over splits, and Student's t with n_splits - 1 degrees of freedom. It allows for other
-    train stimuli too, which a bootstrap of test stimuli without new fits does not: in simulations of two
-    correlated feature spaces the latter covers the truth in 79 to 90 %, this in 95 to 99 %, the more the smaller
-    a part is.
+    train stimuli too, which a bootstrap of test stimuli without new fits does not: in simulations of two correlated
+    feature spaces, ten random halves of 165 stimuli, the latter covers the expected part in 79 to 90 %, this in 95
+    to 99 % (of 60 stimuli, in 92 to 99 %), the more the smaller a part is.
 
     Parameters
     ----------
