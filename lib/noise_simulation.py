@@ -174,28 +174,25 @@ def quotable(table):
     pandas.DataFrame
         name, value, low, high, n, unit, what.
     """
-    parts = (table["case"] + "/" + table["kind"]).str.replace(" % ", "_percent_")
+    parts = table["case"] + "/" + table["kind"]
     parts = parts.str.replace("[ ,%]+", "_", regex=True)
     parts += "/explainable_" + table["explainable"].astype(str) + "_planted_" + table["planted"].astype(str)
     what = table["kind"] + ", " + table["case"] + ", true corrected r² "
     what += table["planted_r2"].round(3).astype(str)
     half = 1.96 * table["bias_se"]
-    bias = {"value": table["bias"], "low": table["bias"] - half, "high": table["bias"] + half}
-    bounds = {"value": "coverage", "low": "coverage_low", "high": "coverage_high"}
+    bias = table["bias"], table["bias"] - half, table["bias"] + half
+    coverage = table["coverage"], table["coverage_low"], table["coverage_high"]
     rows = []
-    for quantity, values, said in (
-        ("bias", bias, "mean error of corrected r²; normal interval; "),
-        (
-            "coverage",
-            {k: table[c] for k, c in bounds.items()},
-            "share of 95 % intervals that hold the truth; ",
-        ),
+    for quantity, said, (value, low, high) in (
+        ("bias", "mean error of corrected r², normal interval; ", bias),
+        ("coverage", "share of 95 % intervals that hold the truth; ", coverage),
     ):
         name = "encode/simulated/" + table["rule"] + f"/{quantity}/" + parts
-        rows.append(pd.DataFrame({"name": name, **values, "n": table["n_simulations"], "what": said + what}))
-    return pd.concat(rows, ignore_index=True).assign(unit="simulation")[
-        ["name", "value", "low", "high", "n", "unit", "what"]
-    ]
+        rows.append(
+            pd.DataFrame({"name": name, "value": value, "low": low, "high": high, "what": said + what})
+        )
+    rows = pd.concat([part.assign(n=table["n_simulations"], unit="simulation") for part in rows])
+    return rows[["name", "value", "low", "high", "n", "unit", "what"]].reset_index(drop=True)
 
 
 class _Stimuli(NamedTuple):
