@@ -46,7 +46,7 @@ def scores(rdms, sets, rois):
     """
     prepared, _ = functional_maps.individual(sets)
     r2 = rdm_regression.adjusted_r2(prepared, np.mean(rdms, axis=0))
-    return pd.DataFrame(rdm_regression.score(r2), index=list(rois), columns=list(sets))
+    return pd.DataFrame(rdm_regression.score(r2), index=[str(roi) for roi in rois], columns=[str(name) for name in sets])
 
 
 def parted(rdms, sets, rois, *, chosen=None, n_draws=10000, seed=0, published=None):

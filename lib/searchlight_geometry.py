@@ -1,4 +1,4 @@
-"""Neighbourhoods of searchlights: cubes and spheres of voxels, discs on a cortical surface, and the way back."""
+"""Neighbourhoods of searchlights: cubes and spheres of voxels, discs on a cortical surface."""
 
 import numpy as np
 from scipy import sparse, spatial
@@ -111,39 +111,6 @@ def discs(vertices, faces, radius_mm, centres=None):
     return _sparse(found, n)
 
 
-def paint(values, corners, sizes, shape, *, radius=1, published=None):
-    """A volume in which each block's value fills the block's inner part.
-
-    Parameters
-    ----------
-    values : array (n_blocks,)
-    corners, sizes : int arrays (n_blocks, 3)
-        As `lib.searchlight.blocks` gives them.
-    shape : tuple of int
-        Of the volume.
-    radius : int
-        Voxels between a block's border and its inner part, as given to `blocks`.
-    published : {"dwivedi2021"}, optional
-        Each block's value is written to as many voxels as the whole block has, shifted by `radius`; later blocks
-        overwrite earlier ones, and values spill beyond the inner parts.
-
-    Returns
-    -------
-    array (n_i, n_j, n_k), float32
-        NaN where nothing was written. Single precision whatever the mask's type: integers would turn NaN into 0,
-        which means something in a map.
-
-    References
-    ----------
-    Dwivedi et al. (2021), PLoS Comput Biol 17, e1009267, scripts.
-    """
-    volume = np.full(shape, np.nan, np.float32)
-    extents = sizes if published else sizes - 2 * radius
-    for value, corner, extent in zip(values, corners, extents, strict=True):
-        volume[_box(corner + radius, extent)] = value
-    return volume
-
-
 def of_target(responses, radius_mm, centres=None, *, keep_repeats=False):
     """Patterns and spheres of each subject of a data set, around the same centres.
 
@@ -170,27 +137,87 @@ def of_target(responses, radius_mm, centres=None, *, keep_repeats=False):
     ValueError
         If voxels have no coordinates, or their spaces differ.
     """
+    places = _places(responses)
+    centres = np.unique(places, axis=0) if centres is None else centres
+    own = _own(responses)
+    neighbourhoods = {subject: spheres(places[here], radius_mm, centres) for subject, here in own.items()}
+    return _patterns(responses, own, keep_repeats), neighbourhoods, centres
+
+
+def on_surface(responses, mesh, radius_mm, *, keep_repeats=False):
+    """Patterns and discs of each subject of a data set, each voxel at the vertex that is nearest to it.
+
+    Parameters
+    ----------
+    responses : xarray.Dataset
+        As in `of_target`, and with a coordinate hemisphere.
+    mesh : xarray.Dataset
+        From `lib.surfaces.fsaverage5`; distances are along the surface halfway between white and pial.
+    radius_mm : float
+    keep_repeats : bool
+        Not their mean, for crossed measures.
+
+    Returns
+    -------
+    patterns : dict of str to array
+        See `of_target`.
+    neighbourhoods : dict of str to scipy.sparse.csr_array (n_centres, n_voxels)
+    centres : array (n_centres, 3)
+        The vertices where some subject has a voxel, mm, the left hemisphere first.
+
+    Raises
+    ------
+    ValueError
+        If voxels have no coordinates, or their spaces differ.
+    """
+    places, own = _places(responses), _own(responses)
+    sides = responses["hemisphere"].values
+    blocks, centres = {subject: [] for subject in own}, []
+    for side in mesh["hemisphere"].values:
+        here = np.flatnonzero(sides == side)
+        vertices = mesh["middle"].sel(hemisphere=side).values
+        nearest = spatial.cKDTree(vertices).query(places[here])[1]
+        used = np.unique(nearest)
+        faces = mesh["faces"].sel(hemisphere=side).values
+        within = discs(vertices, faces, radius_mm, used)[:, nearest]
+        centres.append(vertices[used])
+        for subject, members in own.items():
+            columns = np.flatnonzero(np.isin(members, here))
+            block = sparse.coo_array(within[:, np.isin(here, members)])
+            shape = len(used), len(members)
+            spread = sparse.csr_array((block.data, (block.row, columns[block.col])), shape=shape)
+            blocks[subject].append(spread)
+    neighbourhoods = {subject: sparse.csr_array(sparse.vstack(found)) for subject, found in blocks.items()}
+    return _patterns(responses, own, keep_repeats), neighbourhoods, np.concatenate(centres)
+
+
+def _places(responses):
+    """Coordinates (n_voxels, 3) in mm."""
     missing = [axis for axis in "xyz" if axis not in responses.coords]
     if missing:
         raise ValueError(f"responses have no coordinates {missing}: there is no neighbourhood to search")
     spaces = {responses[axis].attrs.get("space") for axis in "xyz"}
     if len(spaces) > 1:
         raise ValueError(f"coordinates x, y and z lie in different spaces: {sorted(map(str, spaces))}")
-    places = np.stack([responses[axis].values for axis in "xyz"], axis=1)
-    if centres is None:
-        centres = np.unique(places, axis=0)
-    patterns, neighbourhoods = {}, {}
-    for subject in dict.fromkeys(responses["subject"].values.tolist()):
-        here = responses["subject"].values == subject
-        own = responses["response"][..., here].transpose(..., "stimulus", "voxel")
-        patterns[subject] = (own if keep_repeats else own.mean("repeat", skipna=True)).values
-        neighbourhoods[subject] = spheres(places[here], radius_mm, centres)
-    return patterns, neighbourhoods, centres
+    return np.stack([responses[axis].values for axis in "xyz"], axis=1)
 
 
-def _box(corner, extent):
-    """Slices of a box of voxels; nothing where its extent is not positive."""
-    return tuple(slice(int(c), int(c) + max(int(e), 0)) for c, e in zip(corner, extent, strict=True))
+def _own(responses):
+    """Numbers of each subject's voxels."""
+    subjects = responses["subject"].values
+    return {str(name): np.flatnonzero(subjects == name) for name in dict.fromkeys(subjects.tolist())}
+
+
+def _patterns(responses, own, keep_repeats):
+    """Responses of each subject's voxels, or their means over repeats."""
+    found = responses["response"].transpose(..., "stimulus", "voxel")
+    found = found if keep_repeats else found.mean("repeat", skipna=True)
+    return {subject: found.values[..., here] for subject, here in own.items()}
+
+
+def _box(corner, size):
+    """Slices of a box of voxels."""
+    return tuple(slice(int(c), int(c) + max(int(e), 0)) for c, e in zip(corner, size, strict=True))
 
 
 def _sparse(found, n_columns):

@@ -1,10 +1,11 @@
 """The study of functional maps: groups, tests, codes of its maps."""
 
+import nibabel
 import numpy as np
 import oracle_maps
 import pytest
 
-from lib import functional_maps, functional_rois, plugins, rdm_tests, searchlight, searchlight_geometry
+from lib import functional_maps, functional_rois, plugins, rdm_tests, searchlight, volumes
 from lib.datasets import bonner2017
 
 
@@ -64,8 +65,9 @@ def test_published_map_of_groups_is_reproduced(oracle):
     )
     np.testing.assert_array_equal(codes, oracle["sl_group_codes_f64"])
     blocks = searchlight.blocks(oracle["mask"])
-    volume = searchlight_geometry.paint(codes, *blocks, oracle["mask"].shape, published="dwivedi2021")
-    np.testing.assert_array_equal(volume, oracle["sl_group_volume_f64"])
+    mask = nibabel.Nifti1Image(oracle["mask"], np.eye(4))
+    volume = volumes.from_blocks(codes, *blocks, mask, published="dwivedi2021")
+    np.testing.assert_array_equal(volume.get_fdata(), oracle["sl_group_volume_f64"])
 
 
 @pytest.mark.reference

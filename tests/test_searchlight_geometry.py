@@ -1,4 +1,4 @@
-"""Neighbourhoods of searchlights, and the way back to volumes."""
+"""Neighbourhoods of searchlights in volumes and on surfaces."""
 
 import numpy as np
 import oracle_maps
@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 from nilearn import datasets as bundled
 
-from lib import searchlight
+from lib import searchlight, surfaces
 from lib import searchlight_geometry as geometry
 
 
@@ -49,7 +49,7 @@ def test_cubes_are_the_blocks_voxels(rng):
 
 
 @pytest.mark.reference
-def test_published_blocks_and_painting_are_reproduced():
+def test_published_blocks_are_reproduced():
     oracle = oracle_maps.arrays()
     corners, sizes = searchlight.blocks(oracle["mask"])
     np.testing.assert_array_equal(corners, oracle["block_corner"])
@@ -57,41 +57,6 @@ def test_published_blocks_and_painting_are_reproduced():
     blocks = geometry.cubes(np.ones_like(oracle["mask"]), corners, sizes)
     ends = [(row.indices[0], row.indices[-1], row.nnz) for row in (blocks[[i]] for i in range(len(corners)))]
     np.testing.assert_array_equal(ends, oracle["block_first_last_voxel"])
-    values, shape = oracle["paint_values"], oracle["mask"].shape
-    found = geometry.paint(values, corners, sizes, shape, published="dwivedi2021")
-    np.testing.assert_array_equal(found, oracle["paint_volume"])
-
-
-def single():
-    """A mask with one block."""
-    mask = np.zeros((12, 12, 12))
-    mask[5:7, 5:7, 5:7] = 1
-    return mask, *searchlight.blocks(mask)
-
-
-def test_published_painting_spills_and_the_correct_one_fills_the_inner_part():
-    mask, corners, sizes = single()
-    spilt = geometry.paint([3.0], corners, sizes, mask.shape, published="dwivedi2021")
-    assert np.isfinite(spilt).sum() == 64
-    assert np.isfinite(spilt[5:9, 5:9, 5:9]).all()
-    found = geometry.paint([3.0], corners, sizes, mask.shape)
-    np.testing.assert_array_equal(found, np.where(mask, 3, np.nan))
-    assert found.dtype == np.float32
-
-
-def test_inner_parts_tile_what_is_searched(rng):
-    mask = rng.random((9, 8, 7)) < 0.3
-    corners, sizes = searchlight.blocks(mask)
-    often = sum(
-        np.isfinite(geometry.paint([1.0], corners[[i]], sizes[[i]], mask.shape)) for i in range(len(corners))
-    )
-    assert often.max() == 1
-    assert (often[1:-1, 1:-1, 1:-1] >= mask[1:-1, 1:-1, 1:-1]).all()
-
-
-def test_blocks_without_an_inner_part_are_not_painted():
-    found = geometry.paint([1.0], np.array([[0, 0, 0]]), np.array([[2, 4, 4]]), (2, 4, 4))
-    assert np.isnan(found).all()
 
 
 def grid(n):
@@ -163,3 +128,27 @@ def test_targets_without_places_cannot_be_searched(responses):
     responses["x"].attrs["space"] = "MNI"
     with pytest.raises(ValueError, match="different spaces"):
         geometry.of_target(responses, 2.0)
+
+
+def test_voxels_are_searched_along_the_surface(rng):
+    mesh = surfaces.fsaverage5()
+    at = {side: np.sort(rng.choice(200, 30, replace=False)) for side in ("left", "right")}
+    places = np.concatenate([mesh["middle"].sel(hemisphere=side).values[at[side]] for side in at])
+    sides, subjects = np.repeat(list(at), 30), np.tile(["a", "b"], 30)
+    mm = {"units": "mm", "space": "fsaverage"}
+    coords = {axis: ("voxel", places[:, k] + 0.1, mm) for k, axis in enumerate("xyz")}
+    coords |= {"subject": ("voxel", subjects), "hemisphere": ("voxel", sides)}
+    responses = xr.Dataset(
+        {"response": (("repeat", "stimulus", "voxel"), rng.normal(size=(1, 4, 60)))}, coords
+    )
+    patterns, neighbourhoods, centres = geometry.on_surface(responses, mesh, 25.0)
+    np.testing.assert_allclose(centres, places)
+    np.testing.assert_array_equal(patterns["b"], responses["response"].values[0, :, 1::2])
+    expected = np.zeros((60, 60), bool)
+    for k, side in enumerate(at):
+        part = mesh.sel(hemisphere=side)
+        found = geometry.discs(part["middle"].values, part["faces"].values, 25.0, at[side]).toarray()
+        expected[30 * k : 30 * k + 30, 30 * k : 30 * k + 30] = found[:, at[side]]
+    assert 60 < expected.sum() < 1800
+    for start, name in enumerate("ab"):
+        np.testing.assert_array_equal(neighbourhoods[name].toarray(), expected[:, start::2])
