@@ -182,6 +182,13 @@ def test_grid_points_without_a_place_are_empty():
     assert all(image.sel(x=x, y=y).item() == value for _, _, x, y, _, value in rows)
 
 
+def test_places_between_grid_points_go_to_the_nearest():
+    rows = [("a", "left", x, 0, "", x) for x in (0, 2.9, 5.1, 8)]
+    image = maps.flat(maps.over_subjects(voxels(rows)), spacing=2)["left"]
+    np.testing.assert_array_equal(image.values, [[0, 2.9, np.nan, 5.1, 8]])
+    np.testing.assert_array_equal(image["x"], [0, 2, 4, 6, 8])
+
+
 def test_places_that_would_cover_one_another_are_refused():
     rows = [("a", "left", x, 0, "", x) for x in (0, 1, 4)]
     with pytest.raises(ValueError, match=r"share a point of a grid of 4 mm: \[0.0, 0.0\], \[1.0, 0.0\]"):

@@ -115,6 +115,7 @@ def test_saved_images_are_the_same_bytes_and_come_back(tmp_path):
     for name in ("one.nii.gz", "two.nii.gz", "plain.nii"):
         volumes.save(volumes.from_blocks(code, corners, sizes, mask), tmp_path / name)
     assert (tmp_path / "one.nii.gz").read_bytes() == (tmp_path / "two.nii.gz").read_bytes()
+    assert (tmp_path / "one.nii.gz").read_bytes()[4:8] == b"\0\0\0\0"  # no time stamp
     for name in ("one.nii.gz", "plain.nii"):
         image = nib.load(tmp_path / name)
         assert image.get_data_dtype() == np.float32
