@@ -227,10 +227,10 @@ def quotable(summaries):
     pandas.DataFrame
         name, value, low, high, n, unit, what.
     """
-    compared = ("_beside_" + summaries["beside"]).where(summaries["beside"] != "", "")
-    part = summaries["part"].str.replace(" & ", "+")
-    pieces = [summaries["target"], summaries["model"], "partition" + compared, summaries["roi"], part]
-    name = "encode/" + pd.concat(pieces, axis=1).replace("/", "_", regex=True).agg("/".join, axis=1)
+    rows = summaries.assign(part=summaries["part"].str.replace(" & ", "+"))
+    rows["beside"] = ("partition_beside_" + rows["beside"]).where(rows["beside"] != "", "partition")
+    pieces = [rows[c].str.replace("/", "_") for c in ("target", "model", "beside", "roi", "part")]
+    name = "encode/" + pieces[0].str.cat(pieces[1:], sep="/")
     what = "share of variance explained by exactly these sets of features, cross-validated; 95 % "
     what = what + summaries["interval"] + " interval; " + summaries["negative"].map("{:.1%}".format)
     what = (

@@ -161,8 +161,8 @@ def test_intervals_over_splits_cover():
         naive.append(2.57 * found["part_r2"].std("split", ddof=1) / np.sqrt(6))  # t(5) at 0.975
     estimates, halves = (np.reshape(x, (20, 20, 4)) for x in (estimates, halves))
     away = abs(estimates - estimates.mean(axis=0))
-    # Nominal 0.95; in 120 draws of 60 stimuli 0.92 (total) to 0.99 (smallest part); 20 draws of 20 voxels that share stimuli have a
-    # standard error of about 0.02.
+    # Nominal 0.95; in 120 draws of 60 stimuli 0.92 (total) to 0.99 (smallest part). 20 draws of 20 voxels that
+    # share stimuli have a standard error of about 0.02.
     assert ((away <= halves).mean(axis=(0, 1)) > 0.88).all()
     naive = np.moveaxis(naive, 1, 2)
     assert (away[..., :3] <= naive).mean() < 0.85
@@ -324,3 +324,5 @@ def test_names_of_numbers_say_what_is_shared():
     assert found["what"][0].endswith(
         "95 % t over subjects interval; 25.0% of voxels and splits below 0, 0.0% undefined"
     )
+    assert len(shared_variance.quotable(table.iloc[:0])) == 0
+    assert len(shared_variance.quotable(pd.DataFrame(columns=table.columns))) == 0

@@ -107,7 +107,7 @@ def circles(values, ax):
     for name, centre, radius in zip(sets, centres, radii, strict=True):
         shade = part_colours(sets)[name]
         ax.add_patch(Circle(centre, radius, facecolor=(*colors.to_rgb(shade), 0.35), edgecolor=shade))
-    reach = max(radii)
+    reach = 1.04 * max(radii)
     low, high = (centres - reach).min(axis=0), (centres + reach).max(axis=0)
     ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     for part, place in _places(values.index, sets, centres, radii).items():
