@@ -1,4 +1,4 @@
-"""A planted sphere whose voxels carry a known RDM in noise: is it found, and is nothing found elsewhere?"""
+"""A planted sphere whose voxels carry a known RDM in noise, to see that it is found and nothing elsewhere."""
 
 import numpy as np
 import pandas as pd

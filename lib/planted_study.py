@@ -7,8 +7,8 @@ from nilearn import datasets as bundled
 from scipy import spatial
 
 from lib import (
+    functional_ceilings,
     functional_maps,
-    functional_rois,
     published_maps,
     searchlight,
     searchlight_geometry,
@@ -182,7 +182,7 @@ def _searchlights(patterns, roi, mask, stimuli):
 
 def _ceilings(rdms):
     """Lower and upper bound; NaN where a subject has no RDM."""
-    return functional_rois.ceilings(rdms) if np.isfinite(rdms).all() else (np.nan, np.nan)
+    return functional_ceilings.ceilings(rdms) if np.isfinite(rdms).all() else (np.nan, np.nan)
 
 
 def _part(rng, share):

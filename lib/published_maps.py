@@ -63,7 +63,7 @@ def ceilings():
     -------
     pandas.DataFrame
         roi, value, half (of the error line), lower_ceiling, upper_ceiling, all on a scale of R². How they were
-        made is not known: see `lib.functional_rois.reconstruction`.
+        made is not known: see `lib.functional_ceilings.reconstruction`.
     """
     return _read("ceilings")
 

@@ -5,7 +5,7 @@ import numpy as np
 import oracle_maps
 import pytest
 
-from lib import functional_maps, functional_rois, plugins, rdm_tests, searchlight, volumes
+from lib import functional_ceilings, functional_maps, plugins, rdm_tests, searchlight, volumes
 from lib.datasets import bonner2017
 
 
@@ -99,10 +99,10 @@ def test_published_map_of_networks_is_reproduced(oracle):
 
 @pytest.mark.reference
 def test_published_ceilings_are_reproduced(oracle):
-    bounds = np.array([functional_rois.ceilings(oracle["sls"][:, k]) for k in range(9)]).T
+    bounds = np.array([functional_ceilings.ceilings(oracle["sls"][:, k]) for k in range(9)]).T
     close = {"rtol": 0, "atol": oracle_maps.TOLERANCE["ceiling"]}
     np.testing.assert_allclose(bounds, [oracle["sl_ceiling_lower"], oracle["sl_ceiling_upper"]], **close)
-    bounds = functional_rois.ceilings(oracle["roi"])
+    bounds = functional_ceilings.ceilings(oracle["roi"])
     np.testing.assert_allclose(bounds, [oracle["roi_ceiling_lower"], oracle["roi_ceiling_upper"]], **close)
 
 

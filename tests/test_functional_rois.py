@@ -3,7 +3,6 @@
 import numpy as np
 import oracle_maps
 import pytest
-from scipy import stats
 
 from lib import functional_rois as rois
 from lib import rdm_crossvalidation
@@ -79,40 +78,6 @@ def test_cross_validated_parts_are_those_of_held_out_subjects(example, rng):
     assert (table["low"] < table["value"]).all()
     total = table[table["kind"] == "total"].set_index("roi")
     assert total.loc["V1", "low"] > 0
-
-
-@pytest.mark.parametrize("with_folds", [False, True])
-def test_reconstruction_chooses_without_the_subject_it_scores(example, rng, with_folds):
-    rdms, sets = example
-    folds = rdm_crossvalidation.condition_folds(20, 2, rng) if with_folds else None
-    table = rois.reconstruction(rdms, sets, ["V1", "V2"], folds, n=2)
-    assert (table["value"] <= table["upper_ceiling"]).all()
-    assert (table["lower_ceiling"] < table["upper_ceiling"]).all()
-    assert table["networks"].tolist()[0] == "a, b"
-    if not with_folds:
-        others = np.delete(rdms, 3, axis=0).mean(axis=0)[0]
-        X = np.concatenate([sets["a"], sets["b"], np.ones((1, 190))]).T
-        predicted = X @ np.linalg.lstsq(X, others, rcond=None)[0]
-        own = []
-        for subject in range(6):
-            others = np.delete(rdms, subject, axis=0).mean(axis=0)[0]
-            predicted = X @ np.linalg.lstsq(X, others, rcond=None)[0]
-            own.append(np.corrcoef(predicted, rdms[subject, 0])[0, 1] ** 2)
-        assert table["value"].iloc[0] == pytest.approx(np.mean(own))
-        assert table["sd"].iloc[0] == pytest.approx(np.std(own, ddof=1))
-
-
-def test_ceilings_are_those_of_scipy(example):
-    rdms = example[0][:, 0]
-    lower = [
-        stats.spearmanr(r, np.delete(rdms, i, axis=0).mean(axis=0)).statistic for i, r in enumerate(rdms)
-    ]
-    upper = [stats.spearmanr(r, rdms.mean(axis=0)).statistic for r in rdms]
-    assert rois.ceilings(rdms) == pytest.approx((np.mean(lower), np.mean(upper)))
-    squared = rois.ceilings(rdms, squared=True)
-    assert squared == pytest.approx((np.mean(np.square(lower)), np.mean(np.square(upper))))
-    linear = [np.corrcoef(r, rdms.mean(axis=0))[0, 1] for r in rdms]
-    assert rois.ceilings(rdms, ranked=False)[1] == pytest.approx(np.mean(linear))
 
 
 def test_numbers_are_named_for_their_region(example):

@@ -56,7 +56,7 @@ def explained(table, ax):
     Parameters
     ----------
     table : pandas.DataFrame
-        Of `lib.functional_rois.reconstruction`: roi, value, sd, lower_ceiling, upper_ceiling.
+        Of `lib.functional_ceilings.reconstruction`: roi, value, sd, lower_ceiling, upper_ceiling.
     ax : matplotlib.axes.Axes
 
     Returns
