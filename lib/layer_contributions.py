@@ -70,14 +70,45 @@ def methods(scores, *, score="r2"):
     Returns
     -------
     pandas.DataFrame
-        method, subject, roi, value; methods in their order.
+        method, subject, roi, value, and mean (over the subjects of a region); methods in their order.
     """
     rows = []
     for method, found in scores.items():
         medians = layers.subject_medians(layers.over_splits(found[score]), "subject", "roi")
         frame = medians.to_dataframe("value").reset_index().dropna(subset="value")
         rows.append(frame[["subject", "roi", "value"]].assign(method=method))
-    return pd.concat(rows, ignore_index=True)[["method", "subject", "roi", "value"]]
+    table = pd.concat(rows, ignore_index=True)
+    means = table.groupby(["method", "roi"])["value"].transform("mean")
+    return table.assign(mean=means)[["method", "subject", "roi", "value", "mean"]]
+
+
+def shown(shares, compared, planted, *, measures=("kernel_share", "contribution")):
+    """One tidy table of what a figure shows: measures of layers, and the scores of methods.
+
+    Parameters
+    ----------
+    shares : pandas.DataFrame
+        What `table` returned for each result, with columns target and model.
+    compared : pandas.DataFrame
+        What `methods` returned for each, likewise.
+    planted : dict
+        (target, model) → {roi: layer} where the truth is known.
+    measures : sequence of str
+        Columns of `shares`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        panel (a measure or "scores"), target, model, subject, roi, layer, true_layer, value, method, mean, and
+        layers: all layers of the model in order, comma-separated.
+    """
+    keys = ["target", "model", "subject", "roi", "layer"]
+    panels = [shares[keys].assign(value=shares[measure], panel=measure) for measure in measures]
+    table = pd.concat([*panels, compared.assign(panel="scores")], ignore_index=True)
+    names = list(zip(table["target"], table["model"], strict=True))
+    ordered = shares.groupby(["target", "model"])["layer"].agg(lambda names: ",".join(names.unique()))
+    true = [planted.get(name, {}).get(roi) for name, roi in zip(names, table["roi"], strict=True)]
+    return table.assign(true_layer=true, layers=[ordered[name] for name in names])
 
 
 def quotable(rows, compared, *, target, model, share="kernel_share"):

@@ -76,7 +76,7 @@ def encode(layers, responses, *, by=("subject", "roi"), published=None, drop_one
     by : tuple of str
         Voxels that agree in these share layer weights.
     published : {"zhou2022"}, optional
-        The published model, loss and training with all its leaks; see `layer_weighted_training.encode`,
+        The published model, loss and training with all its leaks; see `layer_weighted_runs.encode`,
         which takes the other arguments then.
     drop_one : bool
         Whether to find `unique`, which fits as many more models as there are layers.
@@ -103,9 +103,9 @@ def encode(layers, responses, *, by=("subject", "roi"), published=None, drop_one
     """
     if published is not None:
         plugins.require(published, PUBLISHED, "published rule")
-        from lib import layer_weighted_training
+        from lib import layer_weighted_runs
 
-        return layer_weighted_training.encode(layers, responses, by=by, published=published, **how)
+        return layer_weighted_runs.encode(layers, responses, by=by, published=published, **how)
     region = functools.partial(_weighted_region, drop_one=drop_one)
     return _each(region, layers, responses, by, how)
 

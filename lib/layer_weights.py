@@ -5,9 +5,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy import linalg, optimize
 
-# Squared weights, relative to the penalty, lie between; at the lower end a layer counts as left out.
+# Squared weights lie between, relative to the penalty: from next to nothing to next to no noise.
 SMALLEST, LARGEST = 1e-6, 1e6
 SCALES = 10.0 ** np.arange(-3, 5)
+
+# Layers without which the error rises by less are left out: so little weight still has a direction, but no meaning.
+IDLE = 1e-5
 
 
 class Weights(NamedTuple):
@@ -16,7 +19,7 @@ class Weights(NamedTuple):
     Attributes
     ----------
     squared : array (n_layers,)
-        a², for kernels as given and a penalty of 1; exactly 0 for layers that are left out.
+        a², for kernels as given and a penalty of 1; exactly 0 for layers that are left out (`IDLE`).
     left_out : float
         Mean squared error of left-out stimuli over that of predicting their mean, mean over voxels: 1 means
         that nothing is predicted.
@@ -111,11 +114,11 @@ def weights(kernels, Y, *, start=None):
     ]
     best = min(found, key=lambda result: result.fun)
     inside = (best.x > bounds[0][0] + 1e-9) & (best.x < bounds[0][1] - 1e-9)
-    squared = np.where((best.x > bounds[0][0] + 1e-9) & kernels.any(axis=(1, 2)), np.exp(best.x), 0)
+    squared, left_out = _without_the_idle(best, kernels, C)
     spread = max(result.fun for result in found) - best.fun
     n_evaluations = sum(result.nfev for result in found)
     slope = np.abs(best.jac[inside]).max(initial=0)
-    return Weights(squared, best.fun, slope, spread, bool(best.success), n_evaluations)
+    return Weights(squared, left_out, slope, spread, bool(best.success), n_evaluations)
 
 
 def columns(Y):
@@ -179,6 +182,19 @@ def _starts(kernels, columns):
         starts.append(np.log(scale * mixture))
     # Not at the limit, where the slope along a log weight vanishes.
     return [starts[0], np.maximum(single, single.max() - 5), starts[1]]
+
+
+def _without_the_idle(best, kernels, C):
+    """Squared weights with 0 for layers that the error does not need, smallest first, and the error then."""
+    squared, left_out = np.where(kernels.any(axis=(1, 2)), np.exp(best.x), 0), best.fun
+    for layer in np.argsort(squared):
+        fewer = squared.copy()
+        fewer[layer] = 0
+        with np.errstate(divide="ignore"):
+            value, _ = error(np.log(fewer), kernels, C)
+        if value <= best.fun + IDLE:
+            squared, left_out = fewer, value
+    return squared, left_out
 
 
 def _inverse(kernel):

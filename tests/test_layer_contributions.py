@@ -56,3 +56,18 @@ def test_banded_scores_are_nan_where_responses_are():
     scores = layer_contributions.banded_scores(layers, data.assign(response=(data["response"].dims, bad)))
     assert np.isnan(scores["r"].values[0]).tolist() == [False, True, False, False]
     assert scores["roi"].values.tolist() == ["P"] * 4
+
+
+def test_a_figure_shows_the_tables_values_with_the_planted_layer():
+    layers, data = planted((0.1, 0.9))
+    joint = layer_weighted.encode(layers, data, drop_one=False)
+    names = {"target": "toy", "model": "net"}
+    shares = layer_contributions.table(joint).assign(**names)
+    compared = layer_contributions.methods({"all": joint}).assign(**names)
+    table = layer_contributions.shown(shares, compared, {("toy", "net"): {"P": "layer1"}})
+    assert table["panel"].unique().tolist() == ["kernel_share", "contribution", "scores"]
+    part = table[table["panel"] == "contribution"]
+    assert part["value"].tolist() == shares["contribution"].tolist()
+    assert set(table["true_layer"]) == {"layer1"}
+    assert set(table["layers"]) == {"layer0,layer1"}
+    assert table[table["panel"] == "scores"]["value"].item() == compared["mean"].item()

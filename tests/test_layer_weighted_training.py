@@ -10,6 +10,7 @@ import torch
 import xarray as xr
 
 from lib import artefacts, layer_contributions, layer_weighted, projection
+from lib import layer_weighted_runs as runs
 from lib import layer_weighted_training as training
 
 ZHOU = "zhou2022"
@@ -113,7 +114,7 @@ def test_projections_equal_the_published_ones(oracle):
 
     pairs = [(frames(k), frames(k + 1000)) for k in range(120)]
     first, second = (np.stack([(a[i] + b[i]) / 2 for a, b in pairs]) for i in (0, 1))
-    test, rng = training.published_test(120, 20)
+    test, rng = runs.published_test(120, 20)
     train = ~np.isin(np.arange(120), test)
     np.testing.assert_array_equal(test, oracle["srp_test_idx"])
     projected = projection.standardised_first(first, train, "srp", rng=rng, published=ZHOU)
@@ -176,7 +177,7 @@ def test_correlation_by_hand():
 
 
 def test_split_and_dimensions_are_the_published_ones():
-    test, _ = training.published_test()
+    test, _ = runs.published_test()
     assert test[:10].tolist() == [862, 699, 350, 243, 896, 738, 496, 1, 871, 926]
     assert test[-5:].tolist() == [34, 465, 560, 4, 102]
     assert (test.sum(), test.min(), test.max()) == (52797, 1, 998)
@@ -278,7 +279,7 @@ def test_only_published_training_sees_the_test_stimuli(published):
     other[:, 110:] = np.random.default_rng(1).normal(size=other[:, 110:].shape)
     grid = [(1, 1)]
     fits = [
-        training.encode(layers, responses, published=published, grid=grid, settings=settings)
+        runs.encode(layers, responses, published=published, grid=grid, settings=settings)
         for responses in (data, data.assign(response=(data["response"].dims, other)))
     ]
     same = bool((fits[0]["layer_weight"] == fits[1]["layer_weight"]).all())
@@ -289,20 +290,18 @@ def test_penalties_are_searched_and_first_subjects_serve_all_as_published():
     layers, data = planted(n_stimuli=160, n_train=110, n_voxels=8)
     settings = dataclasses.replace(FAST, n_epochs=6)
     grid = ((1, 0.1), (100, 10))
-    fit = training.encode(layers, data, published=ZHOU, grid=grid, settings=settings)
+    fit = runs.encode(layers, data, published=ZHOU, grid=grid, settings=settings)
     assert fit["group"].values.tolist() == ["a/V1", "b/V1"]
     first = data["response"].values[0][:110, :4].astype(np.float32)
     train = data["train"].values[0]
     X = projection.standardised(np.hstack(list(layers.values())), train, published=ZHOU)[train]
-    tuned = training.tune(X, first, [60] * 3, grid=grid, settings=settings, published=ZHOU)
+    tuned = runs.tune(X, first, [60] * 3, grid=grid, settings=settings, published=ZHOU)
     assert tuned["weight_penalty"].tolist() == [1, 100]
-    assert training.best_penalties(tuned) == tuple(grid[tuned["score"].argmax()])
+    assert runs.best_penalties(tuned) == tuple(grid[tuned["score"].argmax()])
     chosen = fit[["weight_penalty", "layer_penalty"]].to_array().values[:, 0]
-    np.testing.assert_array_equal(
-        chosen, np.repeat(np.array(training.best_penalties(tuned))[:, None], 2, axis=1)
-    )
+    np.testing.assert_array_equal(chosen, np.repeat(np.array(runs.best_penalties(tuned))[:, None], 2, axis=1))
     tied = tuned.assign(score=0.5)
-    assert training.best_penalties(tied) == grid[0]
+    assert runs.best_penalties(tied) == grid[0]
 
 
 def test_search_without_leaks_scores_stimuli_that_stop_nothing():
@@ -310,24 +309,24 @@ def test_search_without_leaks_scores_stimuli_that_stop_nothing():
     X, Y = np.hstack(list(layers.values())), data["response"].values[0].astype(np.float32)
     settings = dataclasses.replace(FAST, n_epochs=4)
     inside = np.arange(96) < 48
-    first = training._stopped(X, Y, inside, [60] * 3, settings=settings, published=None)
+    first = runs._stopped(X, Y, inside, [60] * 3, settings=settings, published=None)
     changed = np.where(inside[:, None], Y, -Y)
-    second = training._stopped(X, changed, inside, [60] * 3, settings=settings, published=None)
+    second = runs._stopped(X, changed, inside, [60] * 3, settings=settings, published=None)
     assert first.history.equals(second.history)
 
 
 def test_stored_models_are_scored_again(tmp_path):
     layers, data = planted(n_stimuli=160, n_train=110, n_voxels=6)
     how = {"grid": [(1, 1)], "settings": dataclasses.replace(FAST, n_epochs=3), "folder": tmp_path}
-    fit = training.encode(layers, data, **how)
-    again = training.encode(layers, data, mode="test", **how)
+    fit = runs.encode(layers, data, **how)
+    again = runs.encode(layers, data, mode="test", **how)
     for name in ("prediction", "r", "layer_weight", "contribution"):
         np.testing.assert_array_equal(fit[name], again[name])
     assert (again["epoch_saved"] == -1).all()
     history = artefacts.load_table(tmp_path / "0/a/V1.csv")
     assert history["step"].tolist() == [1, 2, 3]
     with pytest.raises(ValueError, match="folder"):
-        training.encode(layers, data, mode="test")
+        runs.encode(layers, data, mode="test")
 
 
 def test_tables_keep_runs_apart():
@@ -335,12 +334,12 @@ def test_tables_keep_runs_apart():
     settings = dataclasses.replace(FAST, n_epochs=2)
     fit = layer_weighted.encode(layers, data, published=ZHOU, grid=[(1, 1)], settings=settings)
     assert fit.attrs["published"] == ZHOU
-    rows = training.summary(fit, run="first", n_folds=2)
+    rows = runs.summary(fit, run="first", n_folds=2)
     assert rows[["run", "mode", "subject", "roi"]].to_numpy().tolist() == [
         ["first", "train", "a", "V1"],
         ["first", "train", "b", "V1"],
     ]
-    means = training.averages(rows)
+    means = runs.averages(rows)
     assert means[["run", "roi", "n"]].to_numpy().tolist() == [["first", "V1", 2]]
     assert means["mean"].item() == pytest.approx(fit["score"].mean().item())
     assert means["std"].item() == pytest.approx(fit["score"].values[0].std(ddof=1))
@@ -356,9 +355,9 @@ def test_too_few_rows_and_unknown_names_are_errors():
         training.Settings(metric="r")
     layers, data = planted(n_stimuli=60, n_train=40, n_voxels=2)
     with pytest.raises(ValueError, match="zhou2022"):
-        training.encode(layers, data, published="zhou")
+        runs.encode(layers, data, published="zhou")
     with pytest.raises(ValueError, match="all of the labels"):
-        training.encode(layers, data * np.nan)
+        runs.encode(layers, data * np.nan)
     bad = data["response"].values[0] * np.nan
     X = np.hstack(list(layers.values()))
     with pytest.raises(ValueError, match="not finite"):

@@ -59,7 +59,7 @@ def test_no_weights_of_a_fine_grid_do_better():
     best = min(layer_weights.error(np.array(point), kernels, Y)[0] for point in grid)
     assert found.converged
     assert found.gradient < 1e-5
-    assert best - 0.01 < found.left_out <= best
+    assert best - 0.01 < found.left_out <= best + layer_weights.IDLE
 
 
 def test_no_more_columns_than_stimuli_and_the_same_errors():
