@@ -1,4 +1,4 @@
-"""Run benchmarks by name: `python -m benchmarks ridge`; without a name, all of them."""
+"""Run benchmarks by name: `python -m benchmarks encoding`; without a name, all of them."""
 
 import importlib
 import sys

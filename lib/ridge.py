@@ -1,12 +1,13 @@
 """Ridge regression of many voxels on one layer, each with its own penalty, from one decomposition."""
 
 import contextlib
+import functools
 import itertools
 from typing import NamedTuple
 
 import numpy as np
 from scipy import linalg
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 # Published grid: 10^49 … 10^-50 (Tuckute et al. 2023); both ends lie far outside any layer's spectrum.
 ALPHAS = 10.0 ** np.arange(49, -51, -1)
@@ -214,9 +215,8 @@ class _LeftOut:
         """Scores and rest of centred responses."""
         y = _on(y[self.order], self.device)
         power = _off((y * y).sum(0))
-        for rows, rotation in zip(self.slices, self.rotations, strict=True):
-            if not self.single:
-                y[rows] = _on(rotation.T, self.device) @ y[rows]
+        for rows, rotation in () if self.single else zip(self.slices, self.rotations, strict=True):
+            y[rows] = _on(rotation.T, self.device) @ y[rows]
         spanned = self.turned.T @ y
         if self.full:
             return _Scores(spanned, None, power)
@@ -385,7 +385,14 @@ def _appended(rows, block):
 
 def _threads(n_stimuli):
     """Context in which products of this size use one thread, or as many as they like if large."""
-    return threadpool_limits(1, "blas") if n_stimuli < STIMULI_WORTH_THREADS else contextlib.nullcontext()
+    few = n_stimuli < STIMULI_WORTH_THREADS
+    return _libraries().limit(limits=1, user_api="blas") if few else contextlib.nullcontext()
+
+
+@functools.cache
+def _libraries():
+    """The loaded libraries that have threads; to find them takes longer than a small fit."""
+    return ThreadpoolController()
 
 
 def _empty(train, n_voxels):
