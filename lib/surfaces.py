@@ -16,6 +16,12 @@ N_VERTICES = 10242  # of a hemisphere of fsaverage5: the first of the 163842 of 
 N_FSAVERAGE = 163842
 N_COARSE = 2562  # of fsaverage4, the first of fsaverage5: about 7 mm apart
 DEPTHS = np.linspace(0, 1, 7)  # from white matter to pial surface
+# From where the right hemisphere is seen.
+VIEWS = {
+    "lateral": (1, 0, 0), "medial": (-1, 0, 0), "dorsal": (0, 0, 1), "ventral": (0, 0, -1), "anterior": (0, 1, 0),
+    "posterior": (0, -1, 0),
+}  # fmt: skip
+SLANT = 0.15  # of triangles that turn away so little that perspective may still show them
 EMPTY = 1e-10  # values of at most this size stood for no value
 PUBLISHED = {"volume": ("dwivedi2021",), "flat": ("tuckute2023",)}
 MATRIX = "fsavg_surf/voxel_matrix_for_alex.mat"
@@ -295,6 +301,30 @@ def facing(values, mesh):
     sides = {"left": toward[0, 3], "right": toward[1, 0]}
     sides |= dict(zip(("front", "top", "back", "bottom"), toward.sum(axis=0)[[1, 2, 4, 5]], strict=True))
     return max(sides, key=sides.get)
+
+
+def faces_toward(mesh, hemisphere, view):
+    """Triangles of an inflated hemisphere that may be seen in a view; the others only cost time.
+
+    Parameters
+    ----------
+    mesh : xarray.Dataset
+        From `fsaverage5`.
+    hemisphere : {"left", "right"}
+    view : str
+        As nilearn names it; of other views than lateral, medial, dorsal, ventral, anterior and posterior all
+        triangles are given.
+
+    Returns
+    -------
+    int array (n_faces, 3)
+    """
+    side = mesh.sel(hemisphere=hemisphere)
+    faces = side["faces"].values
+    if view not in VIEWS:
+        return faces
+    outward = np.multiply(VIEWS[view], (1 if hemisphere == "right" else -1, 1, 1))
+    return faces[(_normals(side)[faces] @ outward).max(axis=1) > -SLANT]
 
 
 def _spacing(trees):

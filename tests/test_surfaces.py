@@ -266,3 +266,20 @@ def test_a_brain_is_turned_to_where_its_values_are(mesh, hemisphere, centre, sid
     patch = surfaces.patch(mesh, hemisphere, centre, 60)
     values[surfaces.HEMISPHERES.index(hemisphere), patch] = 1
     assert surfaces.facing(xr.DataArray(values, dims=("hemisphere", "vertex")), mesh) == side
+
+
+def test_triangles_that_turn_away_are_left_out(mesh):
+    for side in surfaces.HEMISPHERES:
+        points, faces = (
+            mesh["inflated"].sel(hemisphere=side).values,
+            mesh["faces"].sel(hemisphere=side).values,
+        )
+        for view, axis in (("lateral", 0), ("ventral", 2), ("posterior", 1)):
+            kept = surfaces.faces_toward(mesh, side, view)
+            assert 0.4 < len(kept) / len(faces) < 0.85
+            sign = {"lateral": 1 if side == "right" else -1, "ventral": -1, "posterior": -1}[view]
+            a, b, c = np.moveaxis(points[faces], 1, 0)
+            normal = np.cross(b - a, c - a)
+            toward = faces[sign * normal[:, axis] > 0]
+            assert {tuple(f) for f in toward.tolist()} <= {tuple(f) for f in kept.tolist()}
+    assert len(surfaces.faces_toward(mesh, "left", "oblique")) == mesh.sizes["face"]

@@ -331,7 +331,10 @@ def _brain(values, ax, *, scale, mesh, view):
     """One view of one hemisphere."""
     side = str(values["hemisphere"].values)
     place = {"hemi": side, "view": view, "axes": ax, "figure": ax.get_figure(root=True)}
-    shape, depth = _mesh(mesh, side), _depth(mesh).sel(hemisphere=side).values
+    shape = surface.InMemoryMesh(
+        mesh["inflated"].sel(hemisphere=side).values, surfaces.faces_toward(mesh, side, view)
+    )
+    depth = _depth(mesh).sel(hemisphere=side).values
     shown = values.values if np.isfinite(values).any() else None
     shades = {"cmap": scale.cmap, "vmin": scale.low, "vmax": scale.high, "avg_method": "median"}
     nilearn_plotting.plot_surf(shape, shown, bg_map=depth, colorbar=False, **shades, **place)
