@@ -37,8 +37,8 @@ class Design(NamedTuple):
     unequal : bool
         A stimulus has 1, 2, … n_repeats repeats, each number equally often.
     planted, spread : float
-        Share of the signal's variance that the layer carries: its mean over subjects, who lie evenly within
-        `spread` of it.
+        Share of the signal's variance that the layer carries: mean and standard deviation over subjects, who are
+        normally distributed (and kept within 0 to 1).
     common : float
         Share of what the layer does not carry that is the same in all voxels and subjects.
     new_stimuli : bool
@@ -55,16 +55,16 @@ class Design(NamedTuple):
     n_repeats: int = 3
     unequal: bool = False
     planted: float = 0.5
-    spread: float = 0.15
+    spread: float = 0.08
     common: float = 0.0
     new_stimuli: bool = False
 
     @property
     def case(self):
         """What is special, in words."""
-        words = ["unequal repeats" if self.unequal else "equal repeats"]
+        words = ["unequal repeats"] * self.unequal + ["new stimuli"] * self.new_stimuli
         words += [f"{self.common:.0%} of the rest in common"] * (self.common > 0)
-        return ", ".join(words + ["new stimuli"] * self.new_stimuli)
+        return ", ".join(words) or "equal repeats"
 
 
 def experiments(design, *, explainable, n_simulations, seed=0):
@@ -223,8 +223,8 @@ class _Brain(NamedTuple):
 def _brain(stimuli, design, n_voxels, levels, rng):
     """Voxels of new subjects; the columns of responses run over explainable variances, then voxels."""
     directions = rng.standard_normal((design.n_units, n_voxels))
-    subjects = rng.uniform(-1, 1, n_voxels // design.n_voxels).repeat(design.n_voxels)
-    share = design.planted + design.spread * subjects
+    subjects = rng.standard_normal(n_voxels // design.n_voxels).repeat(design.n_voxels)
+    share = np.clip(design.planted + design.spread * subjects, 0, 1)
     lasting = np.sqrt(share) * (stimuli.units @ (directions / np.linalg.norm(directions, axis=0)))
     lasting += np.sqrt((1 - share) * design.common) * stimuli.common
     free = (1 - share) * (1 - design.common)

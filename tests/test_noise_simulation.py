@@ -109,7 +109,7 @@ def test_new_stimuli_are_not_what_an_interval_over_subjects_is_meant_for():
     )
     found = noise_simulation.experiments(design, explainable=[0.8], n_simulations=60)
     assert not found["meant"].any()
-    assert (found["case"] == "equal repeats, 100% of the rest in common, new stimuli").all()
+    assert (found["case"] == "new stimuli, 100% of the rest in common").all()
     # What no layer carries is the same in all subjects here: their agreement says nothing about other stimuli.
     assert (noise_simulation.summary(found)["coverage"] < 0.9).all()
 

@@ -40,14 +40,14 @@ def bias_and_coverage(table, figure):
             covered = [part[c].clip(LOWEST) for c in ("coverage", "coverage_low", "coverage_high")]
             _points(part, right, *covered)
             right.set_ylim(LOWEST - 0.01, 1.005)
-            for ax in (left, right):
-                ax.set_title(f"{kind}\n{case}", fontsize=8)
-        row[0].set_ylabel("bias of corrected r²")
+        row[0].set_ylabel(f"{kind}:\nbias of corrected r²")
         row[len(cases)].set_ylabel("coverage of 95 % intervals")
+    for column, case in enumerate([*cases, *cases]):
+        axes[0, column].set_title(case.replace(", ", ",\n"))
     levels = sorted(table["explainable"].unique())
     for ax in axes[-1]:
         ax.set(xlabel="explainable variance, one repeat", xscale="log")
-        ax.set_xticks(levels, [f"{level:g}" for level in levels])
+        ax.set_xticks(levels, [f"{level:g}" for level in levels], fontsize=7)
         ax.minorticks_off()
     _legend(table, figure, axes[0, 0])
 
