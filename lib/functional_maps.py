@@ -34,13 +34,13 @@ class Searchlights(NamedTuple):
     p_family: np.ndarray
 
 
-def networks(names, *, prefix="taskonomy_"):
+def networks(names=None, *, prefix="taskonomy_"):
     """What networks were trained for, as the study groups and orders them.
 
     Parameters
     ----------
-    names : sequence of str
-        As in the data (`class_1000`).
+    names : sequence of str, optional
+        As in the data (`class_1000`); by default all that there are, in the order of the study.
     prefix : str
         With it, names of models.
 
@@ -55,6 +55,13 @@ def networks(names, *, prefix="taskonomy_"):
     ValueError
         If one is no model with a task.
     """
+    if names is None:
+        known = {
+            n.removeprefix(prefix): plugins.about("model", n)
+            for n in plugins.names("model")
+            if n.startswith(prefix)
+        }
+        names = sorted(known, key=lambda name: known[name]["ORDER"])
     about = [plugins.about("model", f"{prefix}{name}") for name in names]
     without = [name for name, known in zip(names, about, strict=True) if "TASK" not in known]
     if without:
@@ -115,7 +122,7 @@ def partitioned(sets):
     return rdm_regression.design(sets), rdm_regression.unique
 
 
-def searchlights(rdms, analysis, orders, *, lower_ceiling, published=None):
+def searchlights(rdms, analysis, orders, *, lower_ceiling, pairs=True, published=None):
     """Permutation tests of all searchlights with the study's two corrections.
 
     Parameters
@@ -128,6 +135,8 @@ def searchlights(rdms, analysis, orders, *, lower_ceiling, published=None):
         Of `lib.rdm_tests.orders` (conditions permuted) or `lib.rdm_tests.published_draws` (entries).
     lower_ceiling : array (n_units,)
         Units above LOWEST_CEILING are included in the second correction.
+    pairs : bool
+        Whether to compare sets with each other; p_winner is NaN otherwise.
     published : {"dwivedi2021"}, optional
         As in `lib.rdm_tests.permutation_test`.
 
@@ -140,7 +149,8 @@ def searchlights(rdms, analysis, orders, *, lower_ceiling, published=None):
     Dwivedi et al. (2021), PLoS Comput Biol 17, e1009267, Methods and scripts.
     """
     prepared, statistic = analysis
-    test = rdm_tests.permutation_test(prepared, rdms, orders, statistic=statistic, published=published)
+    options = {"statistic": statistic, "pairs": pairs, "published": published}
+    test = rdm_tests.permutation_test(prepared, rdms, orders, **options)
     p, p_pairs = rdm_tests.within_units(test.p, test.p_pairs)
     included = np.asarray(lower_ceiling) > LOWEST_CEILING
     final = rdm_tests.across_units(p, included)

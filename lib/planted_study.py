@@ -103,13 +103,11 @@ def brain(activations, planted, rng, *, n_subjects=6, explained=0.8, resolution=
     return patterns, roi, mask
 
 
-def study(names, *, seed=0, **options):
+def study(*, seed=0, **options):
     """The planted study in the form of the released one, its regions reading out what was found there.
 
     Parameters
     ----------
-    names : sequence of str
-        Networks, see `lib.functional_maps.networks`.
     seed : int
     **options
         Of `brain`.
@@ -124,7 +122,7 @@ def study(names, *, seed=0, **options):
         `true_roi`, the region in which most voxels of the inner part lie ("" if none do).
     mask : nibabel.Nifti1Image
     """
-    rng, about = np.random.default_rng(seed), functional_maps.networks(names)
+    rng, about = np.random.default_rng(seed), functional_maps.networks()
     network = about.set_index("label")["network"]
     best = published_maps.bars("2b").groupby("roi", sort=False)["name"].agg(list)
     planted = {roi: network[labels].tolist() for roi, labels in best.items()}
@@ -132,7 +130,7 @@ def study(names, *, seed=0, **options):
     patterns, roi, mask = brain(activations, planted, rng, **options)
     stimuli = [f"planted{i:02d}" for i in range(1, N_STIMULI + 1)]
     rdms = [[_rdm(values[:, roi == name]) for name in planted] for values in patterns.values()]
-    layers = [[_rdm(layer) for layer in activations[name]] for name in names]
+    layers = [[_rdm(layer) for layer in activations[name]] for name in about["network"]]
     responses = xr.Dataset(
         {
             "rdm": (("repeat", "subject", "roi", "stimulus", "stimulus_2"), np.array(rdms)[None]),
@@ -140,7 +138,7 @@ def study(names, *, seed=0, **options):
             "true_network": (("roi", "rank"), np.array(list(planted.values()))),
         },
         coords={
-            "repeat": [0], "subject": list(patterns), "roi": list(planted), "network": list(names),
+            "repeat": [0], "subject": list(patterns), "roi": list(planted), "network": about["network"].tolist(),
             "layer": ["block4", "encoder_output"], "stimulus": stimuli, "stimulus_2": stimuli,
         },
         attrs={"planted": 1},

@@ -90,7 +90,7 @@ def published_draws(n_stimuli, n_draws, *, seed, subsamples=True, share=0.9):
     return np.reshape(subsets, (-1, size)).astype(int), np.array(entries)
 
 
-def permutation_test(prepared, rdms, orders, *, statistic=None, published=None):
+def permutation_test(prepared, rdms, orders, *, statistic=None, pairs=True, published=None):
     """Permutation test of all brain units at once; one permutation serves all units and sets.
 
     Parameters
@@ -102,13 +102,15 @@ def permutation_test(prepared, rdms, orders, *, statistic=None, published=None):
         models explain nothing.
     statistic : callable, optional
         (prepared, adjusted R² (…, n_unions)) → (…, n_sets); by default `lib.rdm_regression.score` of each union.
+    pairs : bool
+        Whether to compare sets with each other, which takes most of the time if there are many.
     published : {"dwivedi2021"}, optional
         Pairs of equal statistics get the smallest possible p, as published, not 1.
 
     Returns
     -------
     Test
-        NaN where an RDM is constant or not finite.
+        NaN where an RDM is constant or not finite; p_pairs also without `pairs`.
     """
     statistic = statistic or (lambda _, r2: rdm_regression.score(r2))
     centred = rdms - np.mean(rdms, axis=1, keepdims=True)
@@ -123,13 +125,14 @@ def permutation_test(prepared, rdms, orders, *, statistic=None, published=None):
         above += (null >= true[:, None]).sum(axis=1)
         largest = np.max(null, axis=(0, 2), where=np.isfinite(null), initial=-np.inf)
         above_any += (largest >= true[..., None]).sum(axis=-1)
-        above_pair += _pairs_reached(null, true, ties=not published)
+        if pairs:
+            above_pair += _pairs_reached(null, true, ties=not published)
     counts = above, above_pair, above_any
     p, p_pairs, p_family = ((1 + count) / (1 + len(orders)) for count in counts)
     odd = np.isnan(true)
-    p[odd] = p_family[odd] = np.nan
-    p_pairs[odd] = np.nan
+    p[odd] = p_family[odd] = p_pairs[odd] = np.nan
     p_pairs.swapaxes(1, 2)[odd] = np.nan
+    p_pairs = p_pairs if pairs else np.full_like(p_pairs, np.nan)
     return Test(true, p, p_pairs, p_family)
 
 

@@ -98,7 +98,9 @@ def cost(neighbourhoods, n_stimuli, *, n_models, n_permutations=0, n_bytes=N_BYT
     return pd.DataFrame([(what, budget.size(size)) for what, size in sizes.items()], columns=["what", "size"])
 
 
-def of_patterns(patterns, neighbourhoods, *, measure="correlation", n_bytes=N_BYTES, device=None):
+def of_patterns(
+    patterns, neighbourhoods, *, measure="correlation", scaling="none", n_bytes=N_BYTES, device=None
+):
     """RDMs of all searchlights from response patterns, batch by batch.
 
     With X (n_stimuli, n_voxels) of a neighbourhood, all dissimilarities come from XXᵀ and the patterns' means, for
@@ -114,6 +116,8 @@ def of_patterns(patterns, neighbourhoods, *, measure="correlation", n_bytes=N_BY
     measure : str
         "correlation", "cosine", "euclidean", "squared_euclidean" as in `lib.dissimilarity.of_units`; "crossnobis",
         "mahalanobis" as in `lib.dissimilarity.of_repeats`, searchlight by searchlight, with the noise of its voxels.
+    scaling : {"none", "centred", "z-scored"}
+        What is done to each voxel over the stimuli; not for crossed measures.
     n_bytes : int
         About what may be held at a time, beside the patterns themselves.
     device : str, optional
@@ -126,14 +130,20 @@ def of_patterns(patterns, neighbourhoods, *, measure="correlation", n_bytes=N_BY
     Raises
     ------
     ValueError
-        If the measure is unknown, or subjects, centres, voxels or stimuli do not match.
+        If measure or scaling are unknown or exclude each other, or subjects, centres, voxels or stimuli do not
+        match.
     """
     require(measure, {**dissimilarity.UNCROSSED, **dissimilarity.CROSSED}, "dissimilarity in searchlights")
+    require(scaling, dissimilarity.SCALINGS, "scaling of voxels")
+    crossed = measure in dissimilarity.CROSSED
+    if crossed and scaling != "none":
+        raise ValueError(f"{measure} weighs voxels by their noise; scaling {scaling!r} is not for it")
     n_stimuli = _check(patterns, neighbourhoods)
     n_centres = next(iter(neighbourhoods.values())).shape[0]
-    crossed = measure in dissimilarity.CROSSED
     subjects = [
-        (_Crossed if crossed else _Products)(patterns[name], neighbourhoods[name], measure, device)
+        _Crossed(patterns[name], neighbourhoods[name], measure)
+        if crossed
+        else _Products(patterns[name], neighbourhoods[name], measure, scaling, device)
         for name in patterns
     ]
     step = _step(neighbourhoods, n_stimuli, n_bytes)
@@ -170,12 +180,16 @@ def stored(path, *, n_at_once=256):
 class _Products:
     """RDMs of one subject that follow from products between stimuli."""
 
-    def __init__(self, patterns, neighbourhoods, measure, device):
+    def __init__(self, patterns, neighbourhoods, measure, scaling, device):
         self.neighbourhoods, self.measure, self.device = neighbourhoods, measure, device
         patterns = np.asarray(patterns, float)
         missing, constant = usable(patterns)
         kept = ~(missing | constant)
         values = np.where(kept, _means(patterns), 0)
+        if scaling != "none":
+            values -= values.mean(axis=0)
+        if scaling == "z-scored":
+            values[:, kept] /= values[:, kept].std(axis=0)
         # What the measure ignores is removed, which spares rounding.
         if measure == "correlation":
             values -= values.sum(axis=1, keepdims=True) / max(kept.sum(), 1)
@@ -219,7 +233,7 @@ class _Products:
 class _Crossed:
     """RDMs of one subject that need repeats, one searchlight after the other."""
 
-    def __init__(self, patterns, neighbourhoods, measure, _):
+    def __init__(self, patterns, neighbourhoods, measure):
         missing, constant = usable(patterns)
         kept = np.flatnonzero(~(missing | constant))
         self.values, self.neighbourhoods, self.measure = patterns[..., kept], neighbourhoods[:, kept], measure

@@ -18,6 +18,7 @@ def test_networks_are_grouped_and_ordered_as_in_the_study():
     about = functional_maps.networks(bonner2017.NETWORKS)
     assert about.groupby("group").size().to_dict() == {"2D": 7, "3D": 8, "semantic": 3, "baseline": 1}
     assert about["order"].tolist() == list(range(19))
+    assert functional_maps.networks().equals(about)
     shown = about.sort_values("place")
     assert shown["group"].tolist() == ["2D"] * 7 + ["3D"] * 8 + ["semantic"] * 3 + ["baseline"]
     assert shown["label"].iloc[[0, 7, 15, 17, 18]].tolist() == [

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 from lib import functional_maps, functional_rois, planted_study, rdm_tests, searchlight, searchlight_rdms
-from lib.datasets import bonner2017
 
 
 @pytest.fixture(scope="module")
 def study():
-    return planted_study.study(bonner2017.NETWORKS, n_subjects=4, resolution=6)
+    return planted_study.study(n_subjects=4, resolution=6)
 
 
 @pytest.fixture(scope="module")

@@ -113,6 +113,15 @@ def test_p_equals_that_of_refitting(rng):
     np.testing.assert_allclose(found.p_pairs[:, 0, 0], 1)
 
 
+def test_pairs_can_be_left_out(rng):
+    prepared, rdms = regression.design({name: rng.random((2, 66)) for name in "ab"}), rng.random((3, 66))
+    orders = rdm_tests.orders([rng.permutation(12) for _ in range(15)])
+    whole = rdm_tests.permutation_test(prepared, rdms, orders)
+    found = rdm_tests.permutation_test(prepared, rdms, orders, pairs=False)
+    np.testing.assert_array_equal(found.p, whole.p)
+    assert np.isnan(found.p_pairs).all()
+
+
 def test_smallest_p_and_p_of_nothing(rng):
     sets = {"a": rng.random((1, 190)), "b": rng.random((4, 190))}
     y = np.stack([sets["a"][0] + 1e-3 * rng.random(190), np.full(190, np.nan)])

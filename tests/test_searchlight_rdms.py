@@ -90,6 +90,17 @@ def test_means_over_repeats_are_correlated(rng, neighbourhoods):
     np.testing.assert_allclose(found, next(rdms.of_patterns(means, neighbourhoods)).rdm)
 
 
+@pytest.mark.parametrize("scaling", ["centred", "z-scored"])
+def test_voxels_are_scaled_as_elsewhere(patterns, neighbourhoods, scaling):
+    found, _ = joined(rdms.of_patterns(patterns, neighbourhoods, scaling=scaling))
+    names = [str(i) for i in range(N_STIMULI)]
+    x = used(patterns, neighbourhoods, "b", 6)
+    expected = rdm.condensed(dissimilarity.of_units([x], names, scaling=scaling))
+    np.testing.assert_allclose(found[1, 6], expected, rtol=1e-9, atol=1e-11)
+    with pytest.raises(ValueError, match="is not for it"):
+        next(rdms.of_patterns(patterns, neighbourhoods, measure="crossnobis", scaling=scaling))
+
+
 def test_batches_do_not_matter(patterns, neighbourhoods):
     whole, _ = joined(rdms.of_patterns(patterns, neighbourhoods))
     some, _ = joined(rdms.of_patterns(patterns, neighbourhoods, n_bytes=100_000))
