@@ -23,7 +23,8 @@ def table(scores):
         A row per group and layer: the labels of the group, layer, each variable of (split, group, layer) and of
         (split, group), its mean over splits. NaN drops out.
     """
-    named = [name for name, variable in scores.data_vars.items() if "group" in variable.dims]
+    kept = {("split", "group"), ("split", "group", "layer")}
+    named = [name for name, variable in scores.data_vars.items() if variable.dims in kept]
     labels = [name for name in scores.coords if name.startswith("group_")]
     rows = scores[named].mean("split").reset_coords(labels).to_dataframe(dim_order=["group", "layer"])
     rows = rows.reset_index()[[*labels, "layer", *named]]

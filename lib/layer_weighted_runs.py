@@ -25,13 +25,16 @@ GRID = tuple((weight, layer) for weight in (1.0, 10.0, 100.0) for layer in (0.1,
 # Share of the train stimuli that training is stopped on where it is not stopped on what is scored.
 HELD_OUT = 0.1
 
+N_FOLDS = 2
+PAIR = ("pair_weight_penalty", "pair_layer_penalty")
+
 COLUMNS = (
     *("run", "mode", "n_folds", "subject", "roi", "weight_penalty", "layer_penalty", "epoch_saved"),
     "score",
 )
 
 
-def tune(X, Y, dims, *, grid=GRID, n_folds=2, settings=None, published=None):
+def tune(X, Y, dims, *, grid=GRID, n_folds=N_FOLDS, settings=None, published=None):
     """Held-out score of each pair of penalties, over folds of the train stimuli.
 
     Folds are runs of consecutive stimuli. Default: units are standardised and training is stopped inside each
@@ -125,12 +128,14 @@ def encode(
     xarray.Dataset
         `prediction` (split, stimulus, voxel), NaN at train stimuli; `r` (split, voxel); `layer_weight`, |a|,
         `part_r` and `contribution` (split, group, layer); `weight_penalty`, `layer_penalty`, `epoch_saved`
-        and `score`, the mean of r (split, group). Attribute `published`.
+        and `score`, the mean of r (split, group); `search_score` and `search_epoch` (split, group, pair), NaN
+        where penalties were not searched. Attribute `published`.
 
     Raises
     ------
     ValueError
-        If there is no such published rule or mode, no region, or no folder to test models from.
+        If there is no such published rule or mode, no region, or no folder to test models from, or a layer
+        has other stimuli.
     """
     if published is not None:
         plugins.require(published, PUBLISHED, "published rule")
@@ -141,6 +146,12 @@ def encode(
     usable = np.isfinite(responses["response"]).all(("repeat", "stimulus")).values
     for name in by:
         usable &= responses[name].values.astype(str) != ""
+    wrong = [name for name, X in layers.items() if np.ndim(X) != 2 or len(X) != responses.sizes["stimulus"]]
+    if wrong:
+        n_stimuli = responses.sizes["stimulus"]
+        raise ValueError(
+            f"layers are wanted as ({n_stimuli} stimuli, columns); not so: {plugins.first(wrong)}"
+        )
     if not usable.any():
         raise ValueError(f"no voxel has finite responses and all of the labels {list(by)}")
     responses = responses.isel(voxel=usable)
@@ -155,14 +166,17 @@ def encode(
     groups = names.unique()
     labels = {f"group_{name}": ("group", groups.get_level_values(i).tolist()) for i, name in enumerate(by)}
     labels |= {"group": ["/".join(group) for group in groups]}
+    labels |= {
+        name: ("pair", list(values)) for name, values in zip(PAIR, zip(*grid, strict=True), strict=True)
+    }
     labels |= {name: coord for name, coord in responses.coords.items() if coord.dims == ("voxel",)}
     return dataset.assign_coords(labels | {"stimulus": responses["stimulus"]}).assign_attrs(
         published=published or ""
     )
 
 
-def summary(scores, *, run, mode="train", n_folds=2):
-    """Scores of each subject and region as rows of the published tables, told apart by run.
+def summary(scores, *, run):
+    """Scores of each subject and region, and of the search, as rows of the published tables, told apart by run.
 
     Parameters
     ----------
@@ -170,19 +184,23 @@ def summary(scores, *, run, mode="train", n_folds=2):
         What `encode` returned, by subject and roi.
     run : str
         Rows of several runs may be put below each other.
-    mode : str
-    n_folds : int
-        Of the search.
 
     Returns
     -------
     pandas.DataFrame
-        `COLUMNS`, and split; one row per subject, region and split.
+        `COLUMNS`, and split; rows of mode "hyper_tune" (a row per searched pair), then "train" or "test".
     """
-    named = ["weight_penalty", "layer_penalty", "epoch_saved", "score", "group_subject", "group_roi"]
-    rows = scores[named].reset_coords(["group_subject", "group_roi"]).to_dataframe().reset_index()
-    rows = rows.rename(columns={"group_subject": "subject", "group_roi": "roi"})
-    return rows.assign(run=run, mode=mode, n_folds=n_folds)[[*COLUMNS, "split"]]
+    names = {"group_subject": "subject", "group_roi": "roi"}
+    mode = "train" if (scores["epoch_saved"] >= 0).all() else "test"
+    rows = scores[list(COLUMNS[-4:])].reset_coords(list(names)).to_dataframe().reset_index()
+    search = scores[["search_score", "search_epoch"]].reset_coords([*names, *PAIR]).to_dataframe()
+    search = search.dropna(subset="search_score").reset_index()
+    renamed = dict(
+        zip(("search_score", "search_epoch", *PAIR), ("score", "epoch_saved", *COLUMNS[-4:-2]), strict=True)
+    )
+    rows = [search.rename(columns=renamed).assign(mode="hyper_tune"), rows.assign(mode=mode)]
+    rows = pd.concat([part for part in rows if len(part)], ignore_index=True).rename(columns=names)
+    return rows.assign(run=run, n_folds=N_FOLDS)[[*COLUMNS, "split"]]
 
 
 def averages(rows):
@@ -245,28 +263,32 @@ class Regions(NamedTuple):
         for group in names.unique():
             voxels = np.flatnonzero(names == group)
             here, region = Y[:, voxels], group[1:] if self.published else group
+            searched = np.full((2, len(self.grid)), np.nan)
             if self.mode == "train" and region not in penalties:
-                penalties[region] = self._penalties(X[train], here[train], dims)
+                penalties[region], searched = self._search(X[train], here[train], dims)
             fit, pair = self._fit(X, here, train, dims, penalties.get(region), "/".join([split, *group]))
             predictions = training.predict(fit.model, X[test])
             predicted[np.ix_(test, voxels)] = predictions
             r[voxels] = training.correlations(here[test], predictions, published=self.published)
             a = fit.model.a.detach().abs().numpy()
             c = training.contributions(fit.model, X[test], here[test])
-            rows.append((a, *c, *pair, fit.epoch, np.nanmean(r[voxels])))
-        variables = ("layer_weight", "part_r", "contribution", *COLUMNS[-4:])
+            rows.append((a, *c, *searched, *pair, fit.epoch, np.nanmean(r[voxels])))
+        variables = dict.fromkeys(("layer_weight", "part_r", "contribution"), ("group", "layer"))
+        variables |= dict.fromkeys(("search_epoch", "search_score"), ("group", "pair"))
+        variables |= dict.fromkeys(COLUMNS[-4:], ("group",))
         found = {
-            name: (("group", "layer")[: 1 + np.ndim(values[0])], np.array(values))
+            name: (variables[name], np.array(values))
             for name, values in zip(variables, zip(*rows, strict=True), strict=True)
         }
         return xr.Dataset(found | {"prediction": (("stimulus", "voxel"), predicted), "r": ("voxel", r)})
 
-    def _penalties(self, X, Y, dims):
-        """The pair of penalties to train with."""
+    def _search(self, X, Y, dims):
+        """The pair of penalties to train with, and epochs and scores of all pairs (NaN without a search)."""
         if len(self.grid) == 1:
-            return self.grid[0]
+            return self.grid[0], np.full((2, 1), np.nan)
         how = {"grid": self.grid, "settings": self.settings, "published": self.published}
-        return best_penalties(tune(X, Y, dims, **how))
+        tuned = tune(X, Y, dims, n_folds=N_FOLDS, **how)
+        return best_penalties(tuned), tuned[["epoch_saved", "score"]].to_numpy().T
 
     def _fit(self, X, Y, train, dims, pair, name):
         """A trained model, or a stored one, and its pair of penalties."""

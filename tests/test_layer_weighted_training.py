@@ -300,6 +300,12 @@ def test_penalties_are_searched_and_first_subjects_serve_all_as_published():
     assert runs.best_penalties(tuned) == tuple(grid[tuned["score"].argmax()])
     chosen = fit[["weight_penalty", "layer_penalty"]].to_array().values[:, 0]
     np.testing.assert_array_equal(chosen, np.repeat(np.array(runs.best_penalties(tuned))[:, None], 2, axis=1))
+    rows = runs.summary(fit, run="one")
+    search = rows[rows["mode"] == "hyper_tune"]
+    assert search["subject"].tolist() == ["a", "a"]
+    assert search["score"].tolist() == tuned["score"].tolist()
+    assert search[["weight_penalty", "layer_penalty"]].to_numpy().tolist() == [list(pair) for pair in grid]
+    assert rows["mode"].tolist() == ["hyper_tune"] * 2 + ["train"] * 2
     tied = tuned.assign(score=0.5)
     assert runs.best_penalties(tied) == grid[0]
 
@@ -334,7 +340,7 @@ def test_tables_keep_runs_apart():
     settings = dataclasses.replace(FAST, n_epochs=2)
     fit = layer_weighted.encode(layers, data, published=ZHOU, grid=[(1, 1)], settings=settings)
     assert fit.attrs["published"] == ZHOU
-    rows = runs.summary(fit, run="first", n_folds=2)
+    rows = runs.summary(fit, run="first")
     assert rows[["run", "mode", "subject", "roi"]].to_numpy().tolist() == [
         ["first", "train", "a", "V1"],
         ["first", "train", "b", "V1"],
@@ -358,6 +364,8 @@ def test_too_few_rows_and_unknown_names_are_errors():
         runs.encode(layers, data, published="zhou")
     with pytest.raises(ValueError, match="all of the labels"):
         runs.encode(layers, data * np.nan)
+    with pytest.raises(ValueError, match="not so: short"):
+        runs.encode({"short": np.ones((5, 2))}, data)
     bad = data["response"].values[0] * np.nan
     X = np.hstack(list(layers.values()))
     with pytest.raises(ValueError, match="not finite"):
