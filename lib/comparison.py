@@ -9,8 +9,11 @@ import xarray as xr
 from statsmodels.stats.proportion import proportion_confint
 
 from lib import inference, layers, plugins
+from lib.scoring import EVERYONE
 
 GROUP = ["target", "part"]
+COUNTS = ["n", "df", "n_above", "n_differing"]
+TEXT = ["target", "part", "control", "model", "other", "unit", "x_level", "y_level"]
 
 
 def means(table, *, value, condition, by=("target", "part")):
@@ -20,7 +23,8 @@ def means(table, *, value, condition, by=("target", "part")):
     ----------
     table : pandas.DataFrame
         subject and the columns named below, a row per subject and condition (several are averaged first); for instance
-        of `scoring.choices` by one rule, or `scoring.by_layer`. Of components (subject ""), a row per iteration.
+        of `scoring.choices` by one rule, or `scoring.by_layer`. Of components
+        (`scoring.EVERYONE` for a subject), a row per iteration.
     value : str
         Column to average.
     condition : str
@@ -149,7 +153,7 @@ def differences(table, pairs, *, value="value", n_resamples=10_000, seed=0):
             rows.append(dict(zip(GROUP, group, strict=True)) | {"model": model, "other": other} | test)
             rows[-1]["p_holm"] = p
     names = "value low high t df p p_holm p_swap p_bootstrap bootstrap_low bootstrap_high p_published n unit"
-    return pd.DataFrame(rows, columns=[*GROUP, "model", "other", *names.split()])
+    return _table(rows, columns=[*GROUP, "model", "other", *names.split()])
 
 
 def components(drawn, table, pairs):
@@ -170,30 +174,31 @@ def components(drawn, table, pairs):
     pandas.DataFrame
         part, model, other, value, low, high (percentile interval), p (two-sided, paired bootstrap over stimuli), p_holm
         (p corrected for all pairs of the component), p_published (`inference.shuffled_iterations`, one-sided; NaN
-        without iterations), n (stimuli are drawn: resamples), unit.
+        without iterations), n (of stimuli), unit.
 
     Raises
     ------
     ValueError
-        If two models were resampled a different number of times.
+        If two models were resampled otherwise.
     """
     rows = []
     pairs = [pair for pair in pairs if set(pair) <= set(drawn)]
+    n_stimuli = min((one.attrs["n_stimuli"] for one in drawn.values()), default=0)
     for part, here in table.groupby("part", sort=False):
         values = here.groupby(["model", "iteration"])["value"].mean()
         tests = []
         for model, other in pairs:
             one, two = (drawn[name].sel(voxel=part).values for name in (model, other))
-            if one.shape != two.shape:
-                raise ValueError(f"{model} and {other} were resampled {len(one)} and {len(two)} times")
+            if drawn[model].attrs["draws"] != drawn[other].attrs["draws"]:
+                raise ValueError(f"{model} and {other} were not resampled alike: encode both with one seed")
             a, b = values[model], values[other]
             test = inference.resampled_difference(one - two, a.mean() - b.mean())
             p = inference.shuffled_iterations(a, b) if min(len(a), len(b)) > 1 else np.nan
-            tests.append({"model": model, "other": other} | test | {"p_published": p, "n": len(one)})
+            tests.append({"model": model, "other": other} | test | {"p_published": p, "n": n_stimuli})
         corrected = inference.holm([test["p"] for test in tests])
         rows += [test | {"part": part, "p_holm": p} for test, p in zip(tests, corrected, strict=True)]
     names = ["part", "model", "other", "value", "low", "high", "p", "p_holm", "p_published", "n", "unit"]
-    return pd.DataFrame(rows, columns=names).assign(unit="resample of stimuli")
+    return _table(rows, columns=names).assign(unit="stimulus")
 
 
 def position_tests(positions, *, reference, published=None):
@@ -236,7 +241,7 @@ def position_tests(positions, *, reference, published=None):
             found |= {"low": low, "high": high, "n_above": n_above, "n": len(wide), "unit": "model"}
             rows.append({"target": target, "control": control, "part": part} | found)
     names = "reference_mean mean w p p_holm n_differing above low high n_above n unit"
-    return pd.DataFrame(rows, columns=["target", "control", "part", *names.split()])
+    return _table(rows, columns=["target", "control", "part", *names.split()])
 
 
 def facing(positions, *, reference):
@@ -252,13 +257,14 @@ def facing(positions, *, reference):
     Returns
     -------
     pandas.DataFrame
-        target, control, part, model, x, x_sem (in the reference), y, y_sem (in the region).
+        target, control, part, reference, model, x, x_sem (in the reference), y, y_sem (in the region).
     """
     table = controls(positions).rename(columns={"value": "y", "sem": "y_sem"})
     table = table[["target", "control", "part", "model", "y", "y_sem"]]
     base = table[table["part"] == reference].rename(columns={"y": "x", "y_sem": "x_sem"}).drop(columns="part")
     others = table[~table["part"].isin([reference, "all"])]
-    return others.merge(base, on=["target", "control", "model"], validate="many_to_one")
+    found = others.merge(base, on=["target", "control", "model"], validate="many_to_one")
+    return found.assign(reference=reference)
 
 
 def region_tests(table, *, reference, value="position"):
@@ -291,7 +297,7 @@ def region_tests(table, *, reference, value="position"):
             head = {"target": target, "part": part, "model": model}
             rows.append(head | test | {"p_holm": p, "p_swap": swap, "unit": "subject"})
     names = ["value", "low", "high", "t", "df", "p", "p_holm", "p_swap", "n", "unit"]
-    return pd.DataFrame(rows, columns=[*GROUP, "model", *names])
+    return _table(rows, columns=[*GROUP, "model", *names])
 
 
 def optimism(table, *, rules=("nested", "halves", "tuckute2023")):
@@ -390,7 +396,7 @@ def agreement(points, *, by=("x_level", "y_level")):
         dict(zip(by, group, strict=True)) | inference.correlation(here["x"], here["y"])
         for group, here in points.groupby(by, sort=False)
     ]
-    return pd.DataFrame(rows, columns=[*by, "value", "low", "high", "r", "p", "n"])
+    return _table(rows, columns=[*by, "value", "low", "high", "r", "p", "n"])
 
 
 def quotable(found, *, quantity, unit, what, about="all"):
@@ -429,9 +435,16 @@ def quotable(found, *, quantity, unit, what, about="all"):
     return pd.DataFrame(rows, columns=inference.QUOTED)
 
 
+def _table(rows, *, columns):
+    """Rows as a table; without any, columns of numbers are such all the same, so that tables can be put together."""
+    table = pd.DataFrame(rows, columns=columns)
+    types = {name: int if name in COUNTS else float for name in table.columns.difference(TEXT)}
+    return table if rows else table.astype(types)
+
+
 def _sem(part, value, condition):
     """Published error bar of each condition: over subjects, or over iterations of a component."""
-    if (part["subject"] == "").all():
+    if (part["subject"] == EVERYONE).all():
         sem = part.groupby(condition, sort=False)[value].agg(["sem", "size"])
         return sem.rename(columns={"size": "n"}).assign(unit="iteration").reset_index()
     wide = part.pivot_table(index="subject", columns=condition, values=value, sort=False)

@@ -1,5 +1,7 @@
 """The best layer's score of each subject, region or component, by every rule of choosing, and its summary."""
 
+import zlib
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -33,6 +35,8 @@ RULES = {
     "other_subjects": "best layer of the other subjects",
     "same_data": "best layer, chosen and read on the same test data: optimistic",
 }
+# Not empty: an empty field of a table is read as missing.
+EVERYONE = "everyone"
 CEILING = ("reliability_voxel", "reliability_prediction")
 
 
@@ -55,12 +59,12 @@ def choices(scores):
     Returns
     -------
     pandas.DataFrame
-        rule, part (component, region or "all"), subject ("" for components), iteration (of components by halves,
-        else 0), value (medians over splits, of voxels at most 1; median over the voxels of a subject; mean over
-        iterations unless these are rows), position (relative, 0 the first layer and 1 the last; median over voxels;
-        NaN for a model of one layer), pooled (Σ r² / Σ ceiling over the voxels of the subject in the layers
-        chosen, mean over splits: no small ceiling dominates it; NaN for halves and without correction). Components
-        have no rule other_subjects, a single split has no halves.
+        rule, part (component, region or "all"), subject ("everyone" for components, which subjects share), iteration
+        (of components by halves, else 0), value (medians over splits, of voxels at most 1; median over the voxels of a
+        subject; mean over iterations unless these are rows), position (relative, 0 the first layer and 1 the last;
+        median over voxels; NaN for a model of one layer), pooled (Σ r² / Σ ceiling over the voxels of the subject in
+        the layers chosen, mean over splits: no small ceiling dominates it; NaN for halves, other_subjects and without
+        correction). Components have no rule other_subjects, a single split has no halves.
 
     Raises
     ------
@@ -83,8 +87,8 @@ def by_layer(scores):
     Returns
     -------
     pandas.DataFrame
-        layer, number (from 1, in the model's order), part, subject ("" for components), value (median over splits,
-        of voxels at most 1; median over the voxels of a subject), sem (of components: standard deviation over
+        layer, number (from 1, in the model's order), part, subject ("everyone" for components), value (median over
+        splits, of voxels at most 1; median over the voxels of a subject), sem (of components: standard deviation over
         splits / √(n_splits - 1), as published, which takes overlapping splits for independent; else NaN).
 
     References
@@ -96,7 +100,7 @@ def by_layer(scores):
     if _components(scores):
         sem = score.std("split") / np.sqrt(max(score.sizes["split"] - 1, 1))
         table = xr.Dataset({"value": layers.over_splits(score), "sem": sem})
-        table = table.to_dataframe().reset_index().rename(columns={"voxel": "part"}).assign(subject="")
+        table = table.to_dataframe().reset_index().rename(columns={"voxel": "part"}).assign(subject=EVERYONE)
     else:
         table = _per_subject(layers.over_splits(score, clip=1).to_dataset(name="value")).assign(sem=np.nan)
     columns = ["layer", "number", "part", "subject", "value", "sem"]
@@ -124,19 +128,23 @@ def resampled(scores, responses, predictions, *, weights, published=None):
     Returns
     -------
     xarray.DataArray (resample, voxel)
-        r², at least 0.
+        r², at least 0. Attributes n_stimuli, and draws, a checksum of the weights.
     """
     response = responses["response"].mean("repeat")
-    drawn = (inference.resampled_r2(response, layer, weights) for layer in predictions)
+    again = (inference.resampled_r2(response, layer, weights) for layer in predictions)
+    drawn = {"n_stimuli": weights.shape[1], "draws": zlib.crc32(weights.astype("<i8").tobytes())}
     if published is None:
         position = _nested(scores)["position"]
-        kept = sum(one.where(position == number, 0) for number, one in enumerate(drawn, start=1))
-        return kept.where(np.isfinite(position)).median("split", skipna=False)
-    drawn = xr.concat(drawn, "layer").transpose("layer", "split", "voxel", "resample").values
-    copies = xr.DataArray(drawn.reshape(*drawn.shape[:2], -1), dims=("layer", "split", "voxel"))
+        kept = sum(one.where(position == number, 0) for number, one in enumerate(again, start=1))
+        median = kept.where(np.isfinite(position)).median("split", skipna=False)
+        return median.assign_attrs(drawn)
+    again = xr.concat(again, "layer").transpose("layer", "split", "voxel", "resample").values
+    n_voxels, copies = again.shape[2], again.reshape(*again.shape[:2], -1)
+    copies = xr.DataArray(copies, dims=("layer", "split", "voxel"))
     again = layers.best_layer(copies, published=published, n_copies=len(weights))["score"].mean("iteration")
-    again = again.values.reshape(drawn.shape[2:]).T
-    return xr.DataArray(again, dims=("resample", "voxel"), coords={"voxel": scores["voxel"].values})
+    again = again.values.reshape(n_voxels, -1).T
+    again = xr.DataArray(again, dims=("resample", "voxel"), coords={"voxel": scores["voxel"].values})
+    return again.assign_attrs(drawn)
 
 
 def summary(scores, responses, predictions, *, published=None, n_resamples=1000, rng):
@@ -214,8 +222,8 @@ def quotable(summaries):
     pooled = rows.drop(columns=["value", "low", "high"]).rename(columns=renamed).dropna(subset="value")
     pooled = pooled.assign(score="r2_pooled", what="sum of r2 over sum of ceilings; " + pooled["what"])
     rows = pd.concat([rows, pooled], ignore_index=True)
-    parts = rows[["target", "model", "score", "part"]].replace("/", "_", regex=True)
-    name = "encode/" + parts.agg("/".join, axis=1)
+    parts = rows[["target", "model", "score", "part"]].astype(str).replace("/", "_", regex=True)
+    name = "encode/" + parts["target"] + "/" + parts["model"] + "/" + parts["score"] + "/" + parts["part"]
     interval = "95 % " + rows["interval"] + " interval"
     interval = interval.where(rows["low"].notna(), "no interval: n is " + rows["n"].astype(str))
     what = rows["what"] + "; " + interval + "; " + rows["odd"]
@@ -237,7 +245,7 @@ def _by_rule(scores, rule):
         table = _other_subjects(scores)
     elif _components(scores):
         table = _read(_chosen(scores, rule)).to_dataframe().reset_index().rename(columns={"voxel": "part"})
-        table = table.assign(subject="", iteration=table.get("iteration", 0), pooled=np.nan)
+        table = table.assign(subject=EVERYONE, iteration=table.get("iteration", 0), pooled=np.nan)
     else:
         chosen = _chosen(scores, rule)
         table = _per_subject(_read(chosen, clip=1)).groupby(["part", "subject"], sort=False)

@@ -61,7 +61,7 @@ def iterations(models=("a", "b"), gap=0.1, seed=0):
     """Ten iterations of two components of each model."""
     rng = np.random.default_rng(seed)
     rows = [
-        {"target": "toy", "part": part, "model": model, "subject": "", "iteration": k, "value": v}
+        {"target": "toy", "part": part, "model": model, "subject": "everyone", "iteration": k, "value": v}
         for i, model in enumerate(models)
         for part in ("pitch", "music")
         for k, v in enumerate(0.5 - gap * i + 0.01 * rng.standard_normal(10))
@@ -165,7 +165,10 @@ def test_components_are_compared_resample_by_resample():
     names = {"voxel": ["pitch", "music"]}
     drawn = {
         model: xr.DataArray(
-            0.5 - 0.1 * i + common + 0.02 * rng.standard_normal((400, 2)), names, ("resample", "voxel")
+            0.5 - 0.1 * i + common + 0.02 * rng.standard_normal((400, 2)),
+            names,
+            ("resample", "voxel"),
+            attrs={"n_stimuli": 165, "draws": 7},
         )
         for i, model in enumerate(["a", "b"])
     }
@@ -179,8 +182,9 @@ def test_components_are_compared_resample_by_resample():
         values = table[table["part"] == part].pivot_table(index="iteration", columns="model", values="value")
         assert row["value"] == pytest.approx((values["a"] - values["b"]).mean())
         assert row["p_published"] == inference.shuffled_iterations(values["a"], values["b"])
-    with pytest.raises(ValueError, match="400 and 300 times"):
-        comparison.components({"a": drawn["a"], "b": drawn["b"][:300]}, table, [("a", "b")])
+        assert (row["n"], row["unit"]) == (165, "stimulus")
+    with pytest.raises(ValueError, match="not resampled alike"):
+        comparison.components({"a": drawn["a"], "b": drawn["b"].assign_attrs(draws=8)}, table, [("a", "b")])
 
 
 def test_positions_are_tested_over_models_and_within_them():

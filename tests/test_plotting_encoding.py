@@ -105,7 +105,7 @@ def test_positions_are_points_against_the_reference_with_their_tests(figure):
     table = table[table["model"] != "spectemp"]
     facing = comparison.facing(table, reference="P1")
     tests = comparison.position_tests(table, reference="P1")
-    encoding.roi_positions(facing, tests, figure, reference="P1")
+    encoding.roi_positions(facing, tests, figure)
     assert len(figure.axes) == 2
     for ax, part in zip(figure.axes, ["P2", "P3"], strict=True):
         assert (ax.get_xlabel(), ax.get_ylabel()) == ("P1", part)
@@ -126,7 +126,7 @@ def test_a_region_that_a_target_lacks_is_left_empty(figure):
     )
     table = table[~((table["target"] == "nh2015") & (table["part"] == "P3"))]
     facing = comparison.facing(table, reference="P1")
-    encoding.roi_positions(facing, comparison.position_tests(table, reference="P1"), figure, reference="P1")
+    encoding.roi_positions(facing, comparison.position_tests(table, reference="P1"), figure)
     assert [ax.axison for ax in figure.axes] == [True, True, True, False]
 
 
@@ -198,13 +198,20 @@ def test_released_regressions_show_every_participant(figure):
     "name", ["models", "layers", "roi_positions", "scatter", "optimism", "released_regressions"]
 )
 def test_a_figure_without_rows_says_so(figure, name):
-    columns = ["target", "part", "model", "network", "control", "rule", "panel", "x_level", "y_level"]
+    columns = [
+        "target",
+        "part",
+        "reference",
+        "model",
+        "network",
+        "control",
+        "rule",
+        "panel",
+        "x_level",
+        "y_level",
+    ]
     none = pd.DataFrame(columns=[*columns, "value"])
-    more = {
-        "models": {"ylabel": ""},
-        "layers": {"hue": "control", "ylabel": ""},
-        "roi_positions": {"reference": "P1"},
-    }
+    more = {"models": {"ylabel": ""}, "layers": {"hue": "control", "ylabel": ""}}
     tables = [none] * (2 if name in ("roi_positions", "scatter", "released_regressions") else 1)
     getattr(encoding, name)(*tables, figure, **more.get(name, {}))
     assert said(figure) == ["no results"]

@@ -117,6 +117,10 @@ def test_intervals_of_components_equal_a_slow_computation(published):
     np.testing.assert_allclose(table["high"], high, rtol=1e-6)
     drawn = scoring.resampled(scores, responses, predictions, weights=weights, published=published)
     np.testing.assert_allclose(drawn.transpose("resample", "voxel"), again, rtol=1e-6)
+    other = inference.draws(N, 12, np.random.default_rng(8))
+    other = scoring.resampled(scores, responses, predictions, weights=other, published=published)
+    assert drawn.attrs["n_stimuli"] == other.attrs["n_stimuli"] == N
+    assert drawn.attrs["draws"] != other.attrs["draws"]
 
 
 def test_components_say_what_was_resampled():
@@ -276,7 +280,7 @@ def test_layers_of_components_are_medians_over_splits_with_the_published_error()
             values, row = scores["r2"].values[number, :, v], table.loc[(part, layer)]
             assert row["value"] == pytest.approx(np.median(values), rel=1e-12)
             assert row["sem"] == pytest.approx(values.std() / np.sqrt(N_SPLITS - 1), rel=1e-12)
-            assert (row["number"], row["subject"]) == (number + 1, "")
+            assert (row["number"], row["subject"]) == (number + 1, "everyone")
 
 
 def test_iterations_of_components_are_rows():
@@ -371,6 +375,11 @@ def test_quotable_numbers_have_unique_names_in_lower_case():
         assert numbers[column].tolist() == whole[column].tolist()
     assert numbers["what"].str.contains("95 % bootstrap interval").sum() == 6
     assert numbers["what"].str.contains("95 % t interval").sum() == 6
+
+
+def test_without_results_there_are_no_numbers():
+    none = pd.DataFrame(columns=["target", "model", *scoring.COLUMNS])
+    assert scoring.quotable(none).empty
 
 
 def test_a_slash_in_a_region_does_not_add_a_level_to_the_name():

@@ -98,41 +98,38 @@ def layers(table, figure, *, hue, ylabel):
     return _legend_once(figure)
 
 
-def roi_positions(table, tests, figure, *, reference):
+def roi_positions(table, tests, figure):
     """Best layer in each region against a reference region, a point per model, and the line where they agree.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        target, control, part, model, x, x_sem, y, y_sem; of `comparison.facing`.
+        target, control, part, reference, model, x, x_sem, y, y_sem; of `comparison.facing`.
     tests : pandas.DataFrame
         target, control, part, w, p, n_above, n; of `comparison.position_tests`.
     figure : matplotlib.figure.Figure
-    reference : str
-        Region on the horizontal axis.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A row of panels per target, a column per region. Without rows it says so.
+        A row of panels per target, one per region. Without rows it says so.
     """
-    rows = list(dict.fromkeys(table["target"]))
-    columns = list(dict.fromkeys(table["part"]))
-    if not _panels(figure, len(rows), len(columns)):
+    rows = {target: list(dict.fromkeys(here["part"])) for target, here in table.groupby("target", sort=False)}
+    n_columns = max(map(len, rows.values()), default=0)
+    if not _panels(figure, len(rows), n_columns):
         return figure
-    for (i, target), (j, part) in product(enumerate(rows), enumerate(columns)):
-        ax = figure.axes[i * len(columns) + j]
-        here, found = (t[(t["target"] == target) & (t["part"] == part)] for t in (table, tests))
-        if here.empty:
-            continue
-        _crosses(ax, here)
-        ax.axline((0, 0), slope=1, color="grey", linewidth=0.8, zorder=0)
-        ax.set(xlim=(-0.05, 1.05), ylim=(-0.05, 1.05), xlabel=reference, ylabel=part, aspect="equal")
-        said = [
-            f"{CONTROLS[t.control]}: {t.n_above} of {t.n} above, W = {t.w:g}, p = {t.p:.2g}"
-            for t in found.itertuples()
-        ]
-        ax.set_title("\n".join([target, *said]), fontsize=7)
+    for i, (target, parts) in enumerate(rows.items()):
+        for ax, part in zip(figure.axes[i * n_columns :], parts, strict=False):
+            here, found = (t[(t["target"] == target) & (t["part"] == part)] for t in (table, tests))
+            _crosses(ax, here)
+            ax.axline((0, 0), slope=1, color="grey", linewidth=0.8, zorder=0)
+            ax.set(xlim=(-0.05, 1.05), ylim=(-0.05, 1.05), aspect="equal")
+            ax.set(xlabel=here["reference"].iloc[0], ylabel=part)
+            said = [
+                f"{CONTROLS[t.control]}: {t.n_above} of {t.n} above, W = {t.w:g}, p = {t.p:.2g}"
+                for t in found.itertuples()
+            ]
+            ax.set_title("\n".join([target, *said]), fontsize=7)
     return _legend_once(figure)
 
 
