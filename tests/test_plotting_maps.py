@@ -193,6 +193,28 @@ def test_a_hemisphere_without_values_is_drawn_bare(patches, mesh):
     assert len([ax for ax in made.axes if ax.name == "3d"]) == 2
 
 
+def test_regions_that_cannot_be_outlined_are_left_alone(mesh):
+    """One is a single vertex, one lies on the side that is not shown, one is all there is in its hemisphere."""
+    roi = np.full((2, surfaces.N_VERTICES), "", dtype="<U4")
+    roi[0, 100], roi[1] = "lone", "all"
+    roi[0, surfaces.patch(mesh, "left", (-8, -92, 0), 60)] = "back"
+    coords = {"hemisphere": list(surfaces.HEMISPHERES), "roi": (("hemisphere", "vertex"), roi)}
+    values = xr.DataArray(np.ones(roi.shape), dims=("hemisphere", "vertex"), coords=coords)
+    made = figure()
+    brain_maps.brains(values, made, scale=brain_maps.Scale("value"), mesh=mesh, views=("anterior",))
+    assert len([ax for ax in made.axes if ax.name == "3d"]) == 2
+
+
+def test_a_page_opens_where_something_is_decided(mesh):
+    pytest.importorskip("plotly", reason="nilearn draws its surfaces with plotly, which is not installed")
+    scale = brain_maps.palette("winner", {"a": "red", "b": "blue"})
+    values = np.full((2, surfaces.N_VERTICES), -1.0)
+    values[1, surfaces.patch(mesh, "right", (62, -40, 10), 100)] = 0
+    coords = {"hemisphere": list(surfaces.HEMISPHERES)}
+    values = xr.DataArray(values, dims=("hemisphere", "vertex"), coords=coords)
+    assert '"view": "right"' in brain_maps.surface_page(values, scale=scale, mesh=mesh, title="t")
+
+
 def test_categories_have_a_legend(patches, mesh):
     made = figure()
     scale = brain_maps.palette("winner", {"a": "red", "b": "blue"})

@@ -268,7 +268,7 @@ def surface_page(values, *, scale, mesh, title):
         surf_map=surface.SurfaceImage(poly, parts),
         bg_map=surface.SurfaceImage(poly, depth),
         hemi="both",
-        view=surfaces.facing(values, mesh),
+        view=surfaces.facing(values.where(values > _grey_until(scale)), mesh),
         **_page_colours(scale),
     )
     return _page(view, scale, title)
@@ -338,12 +338,17 @@ def _brain(values, ax, *, scale, mesh, view):
     shown = values.values if np.isfinite(values).any() else None
     shades = {"cmap": scale.cmap, "vmin": scale.low, "vmax": scale.high, "avg_method": "median"}
     nilearn_plotting.plot_surf(shape, shown, bg_map=depth, colorbar=False, **shades, **place)
-    if "roi" in values.coords and (values["roi"] != "").any():
+    if "roi" in values.coords:
         names, label = np.unique(values["roi"].values, return_inverse=True)
-        levels = [i for i, name in enumerate(names) if name]
-        nilearn_plotting.plot_surf_contours(
-            shape, label, levels=levels, colors=["black"] * len(levels), **place
-        )
+        triangles = label[shape.faces]
+        whole = np.unique(
+            triangles[(triangles == triangles[:, :1]).all(axis=1), 0]
+        )  # nilearn outlines no others
+        levels = [int(i) for i in whole if names[i]]
+        if levels:
+            nilearn_plotting.plot_surf_contours(
+                shape, label, levels=levels, colors=["black"] * len(levels), **place
+            )
     ax.set_box_aspect(None, zoom=ZOOM)
     for faces in ax.collections:
         faces.set_clip_on(False)
@@ -391,6 +396,11 @@ def _shades(values, scale):
     """Position in the colour map of a page, 0 to SHADES - 1; NaN stays."""
     share = (values - scale.low) / (scale.high - scale.low)
     return np.clip(np.floor(share * SHADES), 0, SHADES - 1)
+
+
+def _grey_until(scale):
+    """Values up to this one say that nothing is decided."""
+    return scale.low + (scale.high - scale.low) / len(scale.names) if scale.names else -np.inf
 
 
 def _page_colours(scale):
