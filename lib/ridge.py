@@ -2,26 +2,22 @@
 
 import contextlib
 import functools
-import itertools
 from typing import NamedTuple
 
 import numpy as np
-from scipy import linalg
 from threadpoolctl import ThreadpoolController
+
+from lib import left_out
+from lib.devices import joined, off, on, steps
 
 # Published grid: 10^49 … 10^-50 (Tuckute et al. 2023); both ends lie far outside any layer's spectrum.
 ALPHAS = 10.0 ** np.arange(49, -51, -1)
 
-# Errors this close, relative to the smallest, are one error: beyond it rounding would choose the penalty.
-TIE = 1e-9
+# Errors this close are one error.
+TIE = left_out.TIE
 
-# Penalties this many times above or below the spectrum are tried for the voxels they may suit only.
-FAR = 100
-
-# Units and voxels treated together: enough to keep a processor busy, few enough for its cache.
+# Units treated together: enough to keep a processor busy, few enough for its cache.
 UNITS_PER_STEP = 1024
-VOXELS_PER_STEP = 2048
-VOXELS_PER_STEP_ON_DEVICE = 65536
 
 # Smaller products lose more to threads waiting for each other than they gain (30-fold on a busy machine).
 STIMULI_WORTH_THREADS = 512
@@ -150,16 +146,16 @@ def _fit(X, Y, train, alphas, groups, device):
     """Fit of checked arguments; see `leave_one_out`."""
     centred = np.where((X[train] == X[train][0]).all(axis=0), 0, X - X[train].mean(axis=0))
     U, s, V = _decompose(centred[train])
-    left_out = _LeftOut(U, s, alphas, groups, device)
-    offset, scores = _scores(Y, train, left_out)
-    alpha, constant, ratio = left_out.choose(scores)
-    s, test = (_on(array, device) for array in (s[:, None], centred[~train] @ V))
+    errors = left_out.LeftOut(U, s, alphas, groups, device)
+    offset, scores = _scores(Y, train, errors)
+    alpha, constant, ratio = errors.choose(scores)
+    s, test = (on(array, device) for array in (s[:, None], centred[~train] @ V))
     fit = _empty(train, Y.shape[1])
-    for voxels in _steps(Y.shape[1], device):
-        penalty = _on(np.where(constant, np.inf, alpha)[voxels], device)
+    for voxels in steps(Y.shape[1], device):
+        penalty = on(np.where(constant, np.inf, alpha)[voxels], device)
         spanned = scores.spanned[:, voxels]
         weights = spanned * (s / (s**2 + penalty))
-        fit.predictions[~train, voxels] = _off(test @ weights) + offset[voxels]
+        fit.predictions[~train, voxels] = off(test @ weights) + offset[voxels]
         fit.r_train[voxels] = _cosine(spanned, s * weights, scores.power[voxels])
     undefined = np.isnan(offset)
     fit.r_train[undefined] = np.nan
@@ -169,173 +165,6 @@ def _fit(X, Y, train, alphas, groups, device):
     return fit
 
 
-class _Scores(NamedTuple):
-    """Responses along the singular vectors, what is left of them beside these (or None), sum of all squares."""
-
-    spanned: np.ndarray
-    rest: np.ndarray
-    power: np.ndarray
-
-    def at(self, voxels):
-        """The same, of some voxels."""
-        rest = None if self.rest is None else self.rest[:, voxels]
-        return _Scores(self.spanned[:, voxels], rest, self.power[voxels])
-
-
-class _Form(NamedTuple):
-    """Residuals of left-out stimuli as matrices on scores and rest; a vector `rest` stands for a diagonal one."""
-
-    spanned: np.ndarray
-    rest: np.ndarray
-
-
-class _LeftOut:
-    """Errors of left-out stimuli for all penalties from one decomposition; see `leave_one_out`.
-
-    The residuals are linear in the responses, so that each penalty has one matrix, its form, for all voxels.
-    Where a penalty is far above or below the spectrum its form hardly differs from its neighbour's, and a bound
-    on the difference tells for most voxels that no such penalty can be the best: those errors stay infinite.
-    """
-
-    def __init__(self, U, s, alphas, groups, device):
-        self.device, self.n, self.order = device, len(U), np.concatenate(groups)
-        # All of the space around the mean is spanned: what remains outside is rounding, and w may be scaled.
-        self.full = len(s) >= len(U) - 1
-        self.alphas, self.filters = _distinct(s, alphas, scaled=self.full)
-        self.single = all(len(rows) == 1 for rows in groups)
-        self.U, self.outside, self.rotations = _grouped(U, groups, self.full)
-        starts = np.cumsum([0, *map(len, groups)])
-        self.slices = [slice(*ends) for ends in itertools.pairwise(starts)]
-        spectrum = s**2 if len(s) else np.ones(1)
-        self.n_top = max(0, (self.alphas > FAR * spectrum[0]).sum() - 1)
-        self.n_bottom = max(0, (self.alphas < spectrum[-1] / FAR).sum() - 1)
-        self.turned = _on(self.U, device)
-
-    def scores(self, y):
-        """Scores and rest of centred responses."""
-        y = _on(y[self.order], self.device)
-        power = _off((y * y).sum(0))
-        for rows, rotation in () if self.single else zip(self.slices, self.rotations, strict=True):
-            y[rows] = _on(rotation.T, self.device) @ y[rows]
-        spanned = self.turned.T @ y
-        if self.full:
-            return _Scores(spanned, None, power)
-        inside = _on((self.outside > 0)[:, None], self.device)
-        return _Scores(spanned, inside * (y - self.turned @ spanned), power)
-
-    def form(self, w):
-        """Form of a penalty with filter w (each group's residuals are rotated among themselves)."""
-        if self.single:
-            leverage = self.outside**2 + self.U**2 @ w
-            return _Form(self.U * w / leverage[:, None], 1 / leverage)
-        forms = [_form(self.U[rows], self.outside[rows], w) for rows in self.slices]
-        return _Form(np.vstack([form.spanned for form in forms]), linalg.block_diag(*[f.rest for f in forms]))
-
-    def mean_square(self, form, scores):
-        """Mean square of left-out residuals, per voxel."""
-        means = np.empty(len(scores.power))
-        spanned, rest = (_on(matrix, self.device) for matrix in form)
-        for voxels in _steps(len(means), self.device):
-            part = scores.at(voxels)
-            residual = spanned @ part.spanned
-            if not self.full:
-                residual += rest[:, None] * part.rest if self.single else rest @ part.rest
-            residual *= residual
-            means[voxels] = _off(residual.sum(0))
-        return means / self.n
-
-    def errors(self, scores):
-        """Mean squared error (penalty, voxel); infinite where it is certain to be no tie with the smallest."""
-        errors = np.full((len(self.alphas), len(scores.power)), np.inf)
-        last = len(self.alphas) - self.n_bottom - 1
-        for row in range(self.n_top, last + 1):
-            errors[row] = self.mean_square(self.form(self.filters[row]), scores)
-        for rows, edge in ((range(self.n_top), self.n_top), (range(last + 1, len(errors)), last)):
-            if len(rows):
-                self._add(errors, rows, edge, scores)
-        return errors
-
-    def _add(self, errors, rows, edge, scores):
-        """Errors of penalties beyond an edge, for the voxels whose best may lie there."""
-        forms, at_edge = [self.form(w) for w in self.filters[rows]], self.form(self.filters[edge])
-        moved = np.max(
-            [np.sqrt(((form.spanned - at_edge.spanned) ** 2).sum(axis=0)) for form in forms], axis=0
-        )
-        distance = _off(_on(moved, self.device) @ abs(scores.spanned))
-        if not self.full:
-            norm = np.abs if self.single else np.linalg.norm
-            moved = max(norm(form.rest - at_edge.rest).max() for form in forms)
-            distance += moved * np.sqrt(_off((scores.rest * scores.rest).sum(0)))
-        lowest = np.sqrt(self.n * errors[edge]) - distance
-        best = self.as_good(errors.min(axis=0), scores.power, 2 * TIE)
-        near = np.flatnonzero(lowest <= np.sqrt(self.n * best))
-        if len(near):
-            some = scores.at(near)
-            for row, form in zip(rows, forms, strict=True):
-                errors[row, near] = self.mean_square(form, some)
-
-    def choose(self, scores):
-        """Per voxel: largest penalty of smallest error, whether that is the mean's, and the ratio of the two."""
-        n, errors = self.n, self.errors(scores)
-        best = errors.min(axis=0)
-        tied = errors <= self.as_good(best, scores.power, TIE)
-        of_mean = scores.power * (n / (n - 1) ** 2)
-        if not self.single:
-            of_mean = self.mean_square(self.form(np.ones(self.U.shape[1])), scores)
-        constant = np.abs(best - of_mean) <= TIE * of_mean
-        ratio = np.divide(best, of_mean, out=np.full(len(best), np.nan), where=of_mean > 0)
-        return self.alphas[tied.argmax(axis=0)], constant, ratio
-
-    def as_good(self, best, power, tie):
-        """Largest error that counts as the best: an error that is zero but for rounding is as good as any such."""
-        return best * (1 + tie) + power * (self.n * np.finfo(float).eps ** 2)
-
-
-def _grouped(U, groups, full):
-    """Rows of U group by group, lengths of what the features do not span there, and rotations.
-
-    Groups of several are rotated so that these lengths are those of single rows. Beside stimuli that alone
-    determine a direction (of leverage 1), rounding would be left outside: it counts as 0.
-    """
-    rows, lengths, rotations = [], [], []
-    for group in groups:
-        outside = np.eye(len(group)) - 1 / len(U) - U[group] @ U[group].T
-        squares, rotation = np.linalg.eigh(outside) if len(group) > 1 else (outside[0], np.ones((1, 1)))
-        rows.append(rotation.T @ U[group])
-        lengths.append(np.sqrt(np.where((squares > 1e-12) & (not full), squares, 0)))
-        rotations.append(rotation)
-    return np.vstack(rows), np.concatenate(lengths), rotations
-
-
-def _form(U, outside, w):
-    """Form of one group: with A = (outside, U √w), C_GG is A Aᵀ, and its inverse is applied by least squares."""
-    n = len(U)
-    A, root = np.hstack([np.diag(outside), U * np.sqrt(w)]), np.append(np.ones(n), np.sqrt(w))
-    # Rows by size and columns pivoted: small rows keep their relative accuracy (Cox & Higham 1998).
-    order = np.argsort(-root, kind="stable")
-    Q, R, _ = linalg.qr(A.T[order], mode="economic", pivoting=True)
-    inverse = np.empty(A.shape)
-    inverse[:, order] = linalg.solve_triangular(R, Q.T)
-    rest = np.divide(inverse[:, :n], outside, out=np.zeros((n, n)), where=outside > 0)
-    return _Form(inverse[:, n:] * np.sqrt(w), rest)
-
-
-def _distinct(s, alphas, *, scaled):
-    """Penalties (descending) whose filters w differ in floating point, the largest of each kind, and w.
-
-    With `scaled`, w is (s_min² + alpha) / (s² + alpha): the same up to a factor, without underflow.
-    """
-    spectrum = s**2
-    smallest = spectrum.min(initial=np.inf)
-    # Beside 1, what is smaller than rounding is as good as nothing: so far below the spectrum nothing changes.
-    effective = np.maximum(alphas, 1e-17 * smallest)[:, None] if len(s) else alphas[:, None]
-    ratios = (smallest + effective) / (spectrum + effective)
-    filters = ratios if scaled else effective / (spectrum + effective)
-    effect = np.hstack([ratios, filters])
-    new = np.append(True, (effect[1:] != effect[:-1]).any(axis=1))
-    return alphas[new], filters[new]
-
-
 def _decompose(X):
     """Singular vectors and values of centred features, without the directions that are rounding."""
     U, s, Vt = np.linalg.svd(X, full_matrices=False)
@@ -343,20 +172,20 @@ def _decompose(X):
     return U[:, kept], s[kept], Vt[kept].T
 
 
-def _scores(Y, train, left_out):
+def _scores(Y, train, errors):
     """Means of the train responses, and scores of what they deviate from them."""
     offset, scores = np.empty(Y.shape[1]), []
-    for voxels in _steps(Y.shape[1], left_out.device):
+    for voxels in steps(Y.shape[1], errors.device):
         offset[voxels], y = _centred_responses(Y[train, voxels])
-        scores.append(left_out.scores(y))
+        scores.append(errors.scores(y))
     spanned, rest, power = zip(*scores, strict=True)
-    rest = None if left_out.full else _joined(rest)
-    return offset, _Scores(_joined(spanned), rest, np.concatenate(power))
+    rest = None if errors.full else joined(rest)
+    return offset, left_out.Scores(joined(spanned), rest, np.concatenate(power))
 
 
 def _cosine(scores, fitted, power):
     """Correlation of responses and in-sample values from their scores; 0 or NaN where either is constant."""
-    product, square = (_off((values * fitted).sum(0)) for values in (scores, fitted))
+    product, square = (off((values * fitted).sum(0)) for values in (scores, fitted))
     r = np.divide(product, np.sqrt(power * square), out=np.zeros_like(product), where=square > 0)
     return np.where(power > 0, r, np.nan)
 
@@ -402,35 +231,6 @@ def _empty(train, n_voxels):
     r_train, alpha, left_out = np.empty((3, n_voxels))
     edge, constant = np.zeros(n_voxels, np.int8), np.zeros(n_voxels, bool)
     return Fit(predictions, alpha, edge, constant, r_train, left_out)
-
-
-def _steps(n_voxels, device):
-    """Slices of voxels that are treated together."""
-    step = VOXELS_PER_STEP if device is None else VOXELS_PER_STEP_ON_DEVICE
-    return [slice(start, start + step) for start in range(0, n_voxels, step)]
-
-
-def _on(array, device):
-    """The array itself, or a float64 tensor of it on a device."""
-    if device is None:
-        return array
-    import torch
-
-    return torch.as_tensor(array, dtype=torch.float64, device=device)
-
-
-def _off(array):
-    """The array itself, or a tensor's values as an array."""
-    return array if isinstance(array, np.ndarray) else array.cpu().numpy()
-
-
-def _joined(pieces):
-    """Arrays or tensors side by side."""
-    if isinstance(pieces[0], np.ndarray):
-        return np.concatenate(pieces, axis=1)
-    import torch
-
-    return torch.cat(pieces, dim=1)
 
 
 def _members(labels):
