@@ -141,24 +141,51 @@ def counts(scores):
     Returns
     -------
     pandas.DataFrame
-        Columns what, count, of: the last is the number of cases that were looked at.
+        Columns quantity (a short name), what (in words), count, of: the last is the number of cases looked at.
     """
     voxels = scores["n_repeats"].isel(layer=0) if "layer" in scores["n_repeats"].dims else scores["n_repeats"]
     cases = {
-        "voxels without a complete repeat": voxels == 0,
-        "voxels with one repeat, which cannot be corrected": voxels == 1,
-        "constant responses, whose score is undefined": scores["constant_response"] == 1,
-        "penalties at the largest of the grid": scores["alpha_at_edge"] == 1,
-        "penalties at the smallest of the grid": scores["alpha_at_edge"] == 2,
-        "constant predictions, which score 0": scores["constant_prediction"] == 1,
-        "scores that are undefined": np.isnan(scores["r2"]),
-        "corrected scores that are undefined": np.isnan(scores["r2_corrected"]),
-        "corrected scores above 1": scores["r2_corrected"] > 1,
+        "no_repeat": ("voxels without a complete repeat", voxels == 0),
+        "one_repeat": ("voxels with one repeat, which cannot be corrected", voxels == 1),
+        "constant_response": ("constant responses, undefined score", scores["constant_response"] == 1),
+        "alpha_largest": ("penalties at the largest of the grid", scores["alpha_at_edge"] == 1),
+        "alpha_smallest": ("penalties at the smallest of the grid", scores["alpha_at_edge"] == 2),
+        "constant_prediction": ("constant predictions, score 0", scores["constant_prediction"] == 1),
+        "undefined": ("undefined scores", np.isnan(scores["r2"])),
+        "undefined_corrected": ("undefined corrected scores", np.isnan(scores["r2_corrected"])),
+        "above_1": ("corrected scores above 1", scores["r2_corrected"] > 1),
+        "constant_units": ("layers with units that do not vary", scores["constant_units"] > 0),
     }
-    rows = [(what, int(where.sum()), where.size) for what, where in cases.items()]
-    constant = scores["constant_units"]
-    rows.append(("layers with units that do not vary", int((constant > 0).sum()), constant.size))
-    return pd.DataFrame(rows, columns=["what", "count", "of"])
+    rows = [(name, what, int(where.sum()), where.size) for name, (what, where) in cases.items()]
+    return pd.DataFrame(rows, columns=["quantity", "what", "count", "of"])
+
+
+def quotable(counted):
+    """Rows of numbers.csv from what was counted in several results.
+
+    Parameters
+    ----------
+    counted : pandas.DataFrame
+        Rows of `counts`, with columns target and model.
+
+    Returns
+    -------
+    pandas.DataFrame
+        name, value (a share), low and high (NaN: nothing is sampled), n, unit, what.
+    """
+    name = "encode/" + counted[["target", "model", "quantity"]].agg("/".join, axis=1)
+    unit = counted["quantity"].map({"no_repeat": "voxel", "one_repeat": "voxel", "constant_units": "layer"})
+    return pd.DataFrame(
+        {
+            "name": name.str.lower(),
+            "value": counted["count"] / counted["of"],
+            "low": np.nan,
+            "high": np.nan,
+            "n": counted["of"],
+            "unit": unit.fillna("layer x split x voxel"),
+            "what": "share of " + counted["what"],
+        }
+    )
 
 
 def pooled_r2(scores):

@@ -372,19 +372,26 @@ def test_nothing_that_goes_wrong_is_silent():
     assert scores.r2.isnull().all("split").values.tolist() == [True, True, *[False] * 6]
     assert scores.r2_corrected.isnull().all("split").values.tolist() == [True] * 3 + [False] * 5
     assert scores.r2_left_out[:, :2].isnull().all()
-    found = encoding.counts(scores).set_index("what")
-    assert found["count"].filter(like="voxels").tolist() == [1, 1]
-    assert found["count"]["constant responses, whose score is undefined"] == 3  # in three splits
-    assert found["count"]["scores that are undefined"] == 6
-    assert found["count"]["corrected scores that are undefined"] == 9
-    assert found["count"]["layers with units that do not vary"] == 1
+    found = encoding.counts(scores).set_index("quantity")
+    assert found["count"][["no_repeat", "one_repeat"]].tolist() == [1, 1]
+    assert found["count"]["constant_response"] == 3  # in three splits
+    assert found["count"]["undefined"] == 6
+    assert found["count"]["undefined_corrected"] == 9
+    assert found["count"]["constant_units"] == 1
     assert scores.constant_units == 1
-    assert found["of"]["scores that are undefined"] == 3 * 8
+    assert found["of"]["undefined"] == 3 * 8
+    assert found["count"]["alpha_largest"] == (scores.alpha_at_edge == 1).sum()
+    assert found["count"]["above_1"] == (scores.r2_corrected > 1).sum()
     stacked = xr.concat([scores, scores], "layer", data_vars="all")
-    twice = encoding.counts(stacked).set_index("what")["count"]
-    assert twice["scores that are undefined"] == 12
-    assert twice["layers with units that do not vary"] == 2
-    assert twice["voxels without a complete repeat"] == 1
+    twice = encoding.counts(stacked).set_index("quantity")["count"]
+    assert twice[["undefined", "constant_units", "no_repeat"]].tolist() == [12, 2, 1]
+    rows = encoding.quotable(found.reset_index().assign(target="T", model="M")).set_index("name")
+    assert rows.loc["encode/t/m/undefined", ["value", "n", "unit"]].tolist() == [
+        0.25,
+        24,
+        "layer x split x voxel",
+    ]
+    assert rows.loc["encode/t/m/no_repeat", ["value", "n", "unit"]].tolist() == [1 / 8, 8, "voxel"]
     harmless = encoding.encode(features.drop_isel(unit_relu=3), responses)
     xr.testing.assert_allclose(
         scores.drop_vars("constant_units"), harmless.drop_vars("constant_units"), rtol=1e-5
