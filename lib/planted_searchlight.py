@@ -126,6 +126,25 @@ def rates(table):
     return pd.DataFrame(rows, columns=["what", "value", "low", "high", "nominal", "n"])
 
 
+def quotable(table):
+    """Rows of numbers.csv.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Of `simulate`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        name, value, low, high, n, unit, what.
+    """
+    found = rates(table)
+    names = [f"rsa/planted_searchlight/all/{column}" for column in ("found", "right", "false", "any_false")]
+    columns = {"name": names, "unit": "simulation"}
+    return found.assign(**columns)[["name", "value", "low", "high", "n", "unit", "what"]]
+
+
 def section(maps, places, name, *, model=None):
     """A section through the middle of the planted sphere.
 

@@ -169,13 +169,43 @@ def ceilings(vectors, have):
     return tuple(np.where(have.T, side, 0).sum(axis=1) / few for side in (lower, upper))
 
 
+def shown(maps, *, level=0.05):
+    """What a map of searchlights shows at each place, for `lib.maps.table`.
+
+    Parameters
+    ----------
+    maps : xarray.Dataset
+        Of `evaluate`, with coordinates hemisphere, x, y and z (centre), mm.
+    level : float
+        Largest family-wise p of a winner that is shown, where conditions were permuted.
+
+    Returns
+    -------
+    dict of str to xarray.DataArray (place)
+        `relative_position` of the best model in their order, from 0 to 1, NaN where it is not significant;
+        `score` of the best; `lower_ceiling`; `n_voxels`, mean over subjects.
+    """
+    maps = maps.rename(centre="place")
+    score = maps["score"].fillna(-np.inf)
+    position = score.argmax("model") / max(maps.sizes["model"] - 1, 1)
+    decided = maps["n_subjects"] > 0
+    if "p_family" in maps:
+        decided = decided & (maps["p_family"].isel(model=score.argmax("model")) <= level)
+    found = {"relative_position": position.where(decided), "score": maps["score"].max("model")}
+    found |= {"lower_ceiling": maps["lower_ceiling"], "n_voxels": maps["n_voxels"].mean("subject")}
+    return {name: values.drop_vars("model", errors="ignore") for name, values in found.items()}
+
+
 class _Null:
     """Models with permuted conditions, and the largest of their scores so far."""
 
     def __init__(self, vectors, comparison, permutations, device):
         orders = rdm_tests.orders(permutations)
         self.n_models, self.n = len(vectors), len(orders)
-        rows = np.concatenate([embedded(v[orders], comparison).astype(np.float32) for v in vectors])
+        if comparison in ON_DEVICE:  # these do not mind the order of pairs, so each model is ranked once
+            rows = embedded(vectors, comparison).astype(np.float32)[:, orders].reshape(-1, vectors.shape[1])
+        else:
+            rows = np.concatenate([embedded(v[orders], comparison).astype(np.float32) for v in vectors])
         self.M = _on(np.ascontiguousarray(rows.T), device)
         self.largest = np.full(self.n, -np.inf)
 

@@ -81,6 +81,12 @@ def test_rates_have_intervals(searched):
     assert rates["nominal"].isna().tolist() == [True, True, False, False]
 
 
+def test_numbers_are_the_rates(searched):
+    numbers = planted_searchlight.quotable(searched[0])
+    assert numbers["name"].iloc[2] == "rsa/planted_searchlight/all/false"
+    assert numbers["value"].tolist() == planted_searchlight.rates(searched[0])["value"].tolist()
+
+
 def test_section_goes_through_the_sphere(searched):
     _, maps = searched
     found = planted_searchlight.section(maps, PLACES, "score", model="planted")

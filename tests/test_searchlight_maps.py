@@ -170,3 +170,18 @@ def test_permuted_models_are_the_same_in_pieces(rdms, models, rng, monkeypatch):
     np.testing.assert_allclose(found["p_family"], expected["p_family"])
     np.testing.assert_allclose(found["p"], expected["p"])
     assert rdm_tests.orders(permutations).shape == (30, 45)
+
+
+def test_maps_show_significant_winners(rdms, models, rng):
+    rdms[:, 4] = np.nan
+    permutations = np.array([rng.permutation(N_STIMULI) for _ in range(60)])
+    found = maps.evaluate(batches(rdms), models, NAMES, permutations=permutations)
+    sides = np.where(np.arange(N_CENTRES) < 6, "left", "right")
+    places = {axis: ("centre", np.arange(13.0)) for axis in "xyz"} | {"hemisphere": ("centre", sides)}
+    shown = maps.shown(found.assign_coords(places))
+    decided = found["p_family"].min("model").values <= 0.05
+    expected = np.where(decided, 0.5, np.nan)  # the second of three
+    assert decided[::2].sum() == 6
+    np.testing.assert_array_equal(shown["relative_position"], expected)
+    np.testing.assert_array_equal(shown["score"], found["score"].max("model"))
+    assert {"hemisphere", "x", "y", "z"} <= set(shown["n_voxels"].coords)
