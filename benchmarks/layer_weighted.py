@@ -14,7 +14,7 @@ import xarray as xr
 from threadpoolctl import threadpool_limits
 
 import benchmarks
-from lib import layer_weighted, metrics, projection, ridge
+from lib import layer_weighted, metrics, ridge, standardisation
 from lib import layer_weighted_training as training
 
 N_TRAIN, N_TEST, N_LAYERS, N_UNITS, N_VOXELS = 450, 100, 8, 4000, 200
@@ -76,7 +76,7 @@ def ours(layers, responses):
 def published(layers, responses, n_epochs=500):
     """One published training, penalties given, stopped on the test stimuli."""
     train, Y = responses["train"].values[0], responses["response"].values[0].astype(np.float32)
-    X = projection.standardised(np.hstack(list(layers.values())), train, published="zhou2022")
+    X = standardisation.columns(np.hstack(list(layers.values())), train, published="zhou2022")
     settings = training.Settings(*PENALTIES, n_epochs=n_epochs)
     dims = [N_UNITS] * N_LAYERS
     validation = X[~train], Y[~train]

@@ -89,15 +89,13 @@ def extract(
 
         def lay_out(new):
             with h5netcdf.File(new, "w") as file:
-                _lay_out(
-                    file, table, run.sizes, batch_size, "f4" if reduce.projection == "pca" else reduce.dtype
-                )
+                _lay_out(file, table, run.sizes, batch_size, "f4" if reduce.afterwards else reduce.dtype)
                 file.attrs.update(record)
 
         with partial.filling(path, record | {"code": _code(), "device": run.on.type}, lay_out) as part:
             _fill(part, run, table, batch_size, reduce)
-            if reduce.projection == "pca":
-                _save_components(part.file, path, table, reduce, fitted)
+            if reduce.afterwards:
+                _save_projected(part.file, path, table, reduce, fitted)
             else:
                 part.complete(path, _rounding(part.notes, reduce))
 
@@ -148,20 +146,18 @@ def cost(run, n_stimuli, *, batch_size, reduce=reduction.NONE):
     probe = torch.zeros(1, *run.shape, device=run.on)
     largest = max((call.n_bytes for call in activations.calls(run.module, probe)), default=0)
     raw, n_fitted = run.sizes, reduce.n_fitted(n_stimuli)
-    pca = reduce.projection == "pca"
-    units = {name: min(n, n_fitted - 1) if pca else n for name, n in raw.items()}
+    units = {name: reduce.n_kept(n, n_stimuli) for name, n in raw.items()}
     bytes_each = reduction.PRECISIONS[reduce.precision]
     stored = bytes_each * n_stimuli * sum(units.values())
     kept = 4 * sum(raw.values())
     # Twice: one batch is passed while the inputs of the next are read and the rows of the last are written.
     extra = min(batch_size, n_stimuli) * (2 * (probe.nbytes + kept) + OUTPUTS_AT_ONCE * largest)
     extra += sum(min(projection.KEPT_BYTES, r.project.n_bytes) for r in run.reducers.values() if r.project)
-    # Products of stimuli with stimuli, their eigenvectors, and a piece of the layer in double precision.
-    extra = max(extra, 8 * n_stimuli * (4 * n_stimuli + 2 * 8192)) if pca else extra
+    extra = max(extra, reduce.n_bytes(raw, n_stimuli)) if reduce.afterwards else extra
     return {
         "units": units,
         "bytes": stored,
-        "peak_disk": stored + n_stimuli * kept * pca,
+        "peak_disk": stored + n_stimuli * kept * reduce.afterwards,
         "extra_memory": extra,
         "peak_memory": extra + psutil.Process().memory_info().rss,
         "shapes": {name: reducer.shape for name, reducer in run.reducers.items()},
@@ -187,13 +183,13 @@ def repeatability(model, table, path, *, n_stimuli=2, device="auto", tf32=False)
     -------
     dict of str to float
         For each layer, relative to its largest absolute value among these stimuli. 0 if the batch holds the
-        same stimuli as before, else some roundings of the stored precision. Empty for principal components,
-        which the first stimuli alone do not define.
+        same stimuli as before, else some roundings of the stored precision. Empty for projections of
+        which the first stimuli alone do not define scale or components.
     """
     if model.released:
         return released.repeatability(model.released, table, path, n_stimuli=n_stimuli)
     reduce, few = reductions(path), table.iloc[:n_stimuli]
-    if reduce.projection == "pca":
+    if reduce.afterwards:
         return {}
     with activations.inference(model.module, activations.device(device), tf32=tf32) as module:
         n_all = len(identifiers(path))
@@ -393,7 +389,7 @@ def _fitted(table, reduce):
 
 def _fill(part, run, table, batch_size, reduce):
     """Pass all stimuli that are not in a file yet, and put their features there."""
-    precision = "float32" if reduce.projection == "pca" else reduce.precision
+    precision = "float32" if reduce.afterwards else reduce.precision
     batches = [table.iloc[start : start + batch_size] for start in range(part.done, len(table), batch_size)]
     loaded = passes.ahead(lambda batch: passes.load(run.model, batch, shape=run.shape), batches)
     bar = tqdm(total=len(table), initial=part.done, desc=run.model.name)
@@ -423,17 +419,16 @@ def _rounding(notes, reduce):
     return {"rounding": json.dumps({name: max(note[name] for note in notes) for name in notes[0]})}
 
 
-def _save_components(raw, path, table, reduce, fitted):
-    """Write principal components of layers that lie in a file."""
+def _save_projected(raw, path, table, reduce, fitted):
+    """Write projections of layers that lie in a file."""
     names, notes = json.loads(raw.attrs["layers"]), {}
     with artefacts.atomic(path) as new, h5netcdf.File(new, "w") as file:
         _lay_out(file, table, {}, 1, reduce.dtype)
         file.attrs.update({key: value for key, value in raw.attrs.items() if not key.startswith("_")})
         for name in names:
             layer = raw[name]
-            pieces = (layer[:, start : start + 8192] for start in range(0, layer.shape[1], 8192))
-            scores = projection.principal_components(pieces, fitted_on=fitted, variance=reduce.variance)
-            rows, notes[name] = _stored(torch.from_numpy(scores).float(), name, reduce.precision)
+            scores = torch.from_numpy(reduce.projected(layer, name, fitted)).float()
+            rows, notes[name] = _stored(scores, name, reduce.precision)
             _add_layer(file, name, rows.shape[1], layer.chunks[0], reduce.dtype)
             file.variables[name][...] = rows
         file.attrs.update(_rounding([notes], reduce))

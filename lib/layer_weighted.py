@@ -37,27 +37,6 @@ MEANING = {
 SOLVER = ("left_out", "gradient", "start_spread", "converged", "n_evaluations", "n_voxels")
 
 
-def standardised(pieces, train):
-    """Units with mean 0 and standard deviation 1 over the train stimuli.
-
-    Parameters
-    ----------
-    pieces : iterable of array (n_stimuli, n_units of the piece)
-        Any unit.
-    train : bool array (n_stimuli,)
-
-    Yields
-    ------
-    float64 array (n_stimuli, n_units of the piece)
-        In standard deviations (ddof 0); 0 throughout where a unit is the same for all train stimuli.
-    """
-    for piece in pieces:
-        units = np.asarray(piece, float)
-        mean, deviation = units[train].mean(axis=0), units[train].std(axis=0)
-        varies = deviation > 1e-12 * np.abs(mean)
-        yield np.where(varies, (units - mean) / np.where(varies, deviation, 1), 0)
-
-
 def encode(layers, responses, *, by=("subject", "roi"), published=None, drop_one=True, **how):
     """Predictions of all voxels from all layers together, each region with its own weight per layer.
 
@@ -70,7 +49,7 @@ def encode(layers, responses, *, by=("subject", "roi"), published=None, drop_one
     ----------
     layers : dict of str to array (n_stimuli, n_columns) or (n_splits, n_stimuli, n_columns)
         Each layer as `ridge.compress` gives it, stimuli in the order of the responses; one per split where
-        units are scaled by train stimuli (`standardised`). With `published`, the features themselves.
+        units are scaled by train stimuli (`standardisation.pieces`). With `published`, the features themselves.
     responses : xarray.Dataset
         As for `encoding.encode`; coordinates named in `by` on `voxel`. Voxels of an empty label are left out.
     by : tuple of str

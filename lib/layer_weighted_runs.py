@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 import xarray as xr
 
-from lib import artefacts, plugins, projection
+from lib import artefacts, plugins, standardisation
 from lib import layer_weighted_training as training
 
 PUBLISHED = ("zhou2022",)
@@ -64,7 +64,7 @@ def tune(X, Y, dims, *, grid=GRID, n_folds=N_FOLDS, settings=None, published=Non
         scores = []
         for fold in np.array_split(np.arange(len(X)), n_folds):
             inside = ~np.isin(np.arange(len(X)), fold)
-            features = X if published else projection.standardised(X, inside)
+            features = X if published else standardisation.columns(X, inside)
             fit = _stopped(features, Y, inside, dims, settings=how, published=published)
             scores.append(training.score(fit.model, features[fold], Y[fold], published=published))
         values = weight_penalty, layer_penalty, fit.epoch, float(np.mean(scores))
@@ -159,7 +159,7 @@ def encode(
     parts = []
     trains = responses["train"].transpose("split", "stimulus").values.astype(bool)
     for split, train in zip(responses["split"].values, trains, strict=True):
-        X = projection.standardised(np.hstack(list(layers.values())), train, published=published)
+        X = standardisation.columns(np.hstack(list(layers.values())), train, published=published)
         dims = [layer.shape[1] for layer in layers.values()]
         parts.append(fitted.split(X, responses, train, names, dims, str(split)))
     dataset = xr.concat(parts, "split").assign_coords(layer=list(layers), split=responses["split"])

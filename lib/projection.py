@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from sklearn.random_projection import SparseRandomProjection
 
-from lib import plugins
+from lib import plugins, standardisation
 
 # Units per piece of a projection matrix, whose columns then stay in the cache, and bytes of all pieces of one
 # matrix that are kept between batches.
@@ -85,11 +85,26 @@ class SparseProjection:
         float32 tensor (n_stimuli, n_components)
             On the device of `rows`, in their unit.
         """
-        total = None
-        for start in range(0, self.n_units, PIECE):
-            piece = rows[:, start : start + PIECE].T.contiguous()
-            part = self._matrix(start, piece.shape[0], rows.device) @ piece
+        return self.together(rows[:, start : start + PIECE] for start in range(0, self.n_units, PIECE))
+
+    def together(self, pieces):
+        """Projected features from pieces of a layer.
+
+        Parameters
+        ----------
+        pieces : iterable of float32 tensor (n_stimuli, n_units of the piece)
+            Units in order, `PIECE` of them in each piece but the last.
+
+        Returns
+        -------
+        float32 tensor (n_stimuli, n_components)
+        """
+        total, start = None, 0
+        for rows in pieces:
+            piece = rows.T.contiguous()
+            part = self._matrix(start, len(piece), rows.device) @ piece
             total = part if total is None else total.add_(part)
+            start += len(piece)
         return total.T.contiguous()
 
     @property
@@ -193,35 +208,6 @@ def principal_components(pieces, *, fitted_on=None, variance=1.0):
     return scores * np.sign(largest)
 
 
-def standardised(X, train, *, published=None):
-    """Columns with mean 0 and standard deviation 1 over the train stimuli.
-
-    Parameters
-    ----------
-    X : array (n_stimuli, n_columns)
-    train : bool array (n_stimuli,)
-    published : {"zhou2022"}, optional
-        Test stimuli by their own mean and deviation instead: a leak, each depends on the others.
-
-    Returns
-    -------
-    float32 array (n_stimuli, n_columns)
-        Columns that are constant among the stimuli that define mean and deviation are 0.
-
-    References
-    ----------
-    Zhou, Du & He (2022), Mach Intell Res 19:439, doi:10.1007/s11633-022-1348-x, as in the published code.
-    """
-    X, train = np.asarray(X, float), np.asarray(train, bool)
-    scaled = np.zeros(X.shape, np.float32)
-    for rows in (train, ~train):
-        own = X[rows if published else train]
-        mean, deviation = own.mean(axis=0), own.std(axis=0)
-        varies = deviation > 1e-12 * np.abs(mean)
-        scaled[rows] = np.where(varies, (X[rows] - mean) / np.where(varies, deviation, 1), 0)
-    return scaled
-
-
 def standardised_first(X, train, kind, *, rng, variance=0.98, published=None):
     """A layer whose columns are standardised, then projected: at random, or on principal components.
 
@@ -237,7 +223,7 @@ def standardised_first(X, train, kind, *, rng, variance=0.98, published=None):
         Of "srp"; layers that share it, one after the other, get the published matrices.
     variance : float
     published : {"zhou2022"}, optional
-        See `standardised`.
+        See `standardisation.columns`.
 
     Returns
     -------
@@ -256,7 +242,7 @@ def standardised_first(X, train, kind, *, rng, variance=0.98, published=None):
     n_components = dimension(int(np.sum(train)))
     if kind == "srp" and n_components >= X.shape[1]:
         return np.asarray(X, np.float32)
-    scaled = standardised(X, train, published=published)
+    scaled = standardisation.columns(X, train, published=published)
     if kind == "pca":
         return principal_components([scaled], fitted_on=train, variance=variance).astype(np.float32)
     return SparseRandomProjection(n_components, random_state=rng).fit(scaled[train]).transform(scaled)

@@ -5,10 +5,12 @@ import math
 
 import torch
 
-from lib import plugins, projection
+from lib import plugins, projection, standardisation
 
 POOLINGS = ("", "mean", "max", "cls")
-PROJECTIONS = ("", "srp", "pca")
+PROJECTIONS = ("", "srp", "pca", "srp-standardised", "pca-standardised")
+AFTERWARDS = PROJECTIONS[2:]  # for which all stimuli must be there
+UNITS_PER_PIECE = 8192
 PRECISIONS = {"float32": 4, "float16": 2}  # bytes of a number
 
 
@@ -23,17 +25,20 @@ class Reduction:
         (batch, token, unit); one of more axes for (batch, channel, space, …), or for (batch, space, space,
         channel) where the first two of them are equal and the last differs. Others stay as they are, as do
         outputs without tokens with "cls".
-    projection : {"", "srp", "pca"}
+    projection : {"", "srp", "pca", "srp-standardised", "pca-standardised"}
         "srp": sparse random projection to the dimensions that `projection.dimension` names for the stimuli,
         batch by batch; layers below that stay as they are. "pca": principal components, after the last batch.
+        "…-standardised": units are first given mean 0 and standard deviation 1 over the stimuli fitted on, as
+        Zhou, Du & He (2022) did with those of their train stimuli; after the last batch.
     variance : float
-        Share of the variance that "pca" keeps.
+        Share of the variance that principal components keep.
     seed : int
-        Of "srp".
+        Of random projections.
     precision : {"float32", "float16"}
         In which features are stored; they are computed in float32.
     fitted_on : tuple of str
-        Identifiers of the stimuli that "pca" is fitted on, and whose number "srp" goes by; all if empty.
+        Identifiers of the stimuli that define components and the scale of units, and whose number random
+        projections go by; all if empty.
     """
 
     pooling: str = ""
@@ -56,6 +61,78 @@ class Reduction:
     def n_fitted(self, n_stimuli):
         """Number of stimuli that a projection goes by, of so many in all."""
         return len(self.fitted_on) or n_stimuli
+
+    @property
+    def afterwards(self):
+        """Whether the projection needs all stimuli, and so comes after the last batch."""
+        return self.projection in AFTERWARDS
+
+    def n_kept(self, n_units, n_stimuli):
+        """Number of units that are stored of a layer; at most, for principal components.
+
+        Parameters
+        ----------
+        n_units : int
+            What batches give: a projection batch by batch has been applied.
+        n_stimuli : int
+
+        Returns
+        -------
+        int
+        """
+        if self.projection.startswith("pca"):
+            return min(n_units, self.n_fitted(n_stimuli) - 1)
+        if self.projection == "srp-standardised":
+            return min(n_units, projection.dimension(self.n_fitted(n_stimuli)))
+        return n_units
+
+    def n_bytes(self, sizes, n_stimuli):
+        """Bytes of memory that a projection after the last batch takes.
+
+        Parameters
+        ----------
+        sizes : dict of str to int
+            Units of each layer.
+        n_stimuli : int
+
+        Returns
+        -------
+        int
+        """
+        if self.projection.startswith("pca"):
+            # Products of stimuli with stimuli, their eigenvectors, and a piece of the layer in double precision.
+            return 8 * n_stimuli * (4 * n_stimuli + 2 * UNITS_PER_PIECE)
+        kept = max(self.n_kept(n, n_stimuli) for n in sizes.values())
+        # Sums and what is added to them, pieces in double precision, and those of the matrix that are kept.
+        return n_stimuli * (3 * 4 * kept + 4 * 8 * projection.PIECE) + projection.KEPT_BYTES
+
+    def projected(self, layer, name, fitted):
+        """A layer after a projection that needs all stimuli.
+
+        Parameters
+        ----------
+        layer : array or h5py.Dataset (n_stimuli, n_units)
+        name : str
+        fitted : bool array (n_stimuli,), optional
+            Which stimuli define components and the scale of units; all by default.
+
+        Returns
+        -------
+        array (n_stimuli, n_components)
+            The layer itself where a random projection would not make it smaller.
+        """
+        n_stimuli, n_units = layer.shape
+        n_kept, random = self.n_kept(n_units, n_stimuli), self.projection == "srp-standardised"
+        if random and n_kept == n_units:
+            return layer[:]
+        step = projection.PIECE if random else UNITS_PER_PIECE
+        pieces = (layer[:, start : start + step] for start in range(0, n_units, step))
+        if self.projection.endswith("-standardised"):
+            pieces = standardisation.pieces(pieces, fitted)
+        if random:
+            matrix = projection.SparseProjection(n_units, n_kept, name=name, seed=self.seed)
+            return matrix.together(torch.from_numpy(piece).float() for piece in pieces).numpy()
+        return projection.principal_components(pieces, fitted_on=fitted, variance=self.variance)
 
 
 NONE = Reduction()

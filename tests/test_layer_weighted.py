@@ -95,18 +95,6 @@ def test_best_single_layer_is_chosen_by_left_out_train_stimuli():
     np.testing.assert_allclose(fit["r"], other["r"], atol=1e-12)
 
 
-def test_units_are_standardised_on_train_stimuli():
-    X = np.random.default_rng(0).normal(2, 3, size=(20, 5))
-    X[:, 2] = 0.1
-    train = np.arange(20) < 12
-    done = np.hstack(list(layer_weighted.standardised([X[:, :3], X[:, 3:]], train)))
-    kept = [0, 1, 3, 4]
-    np.testing.assert_allclose(done[train][:, kept].mean(axis=0), 0, atol=1e-12)
-    np.testing.assert_allclose(done[train][:, kept].std(axis=0), 1)
-    assert (done[:, 2] == 0).all()
-    assert np.abs(done[~train].mean(axis=0)[kept]).max() > 0.05
-
-
 def test_unusable_voxels_are_counted_and_leave_the_others_alone():
     layers, data = planted((0.6, 0.4), n_voxels=6)
     clean = layer_weighted.encode(layers, data.isel(voxel=slice(4)), drop_one=False)

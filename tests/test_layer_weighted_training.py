@@ -9,7 +9,7 @@ import pytest
 import torch
 import xarray as xr
 
-from lib import artefacts, layer_contributions, layer_weighted, projection
+from lib import artefacts, layer_contributions, layer_weighted, projection, standardisation
 from lib import layer_weighted_runs as runs
 from lib import layer_weighted_training as training
 
@@ -99,7 +99,7 @@ def test_search_scores_as_the_published_code(oracle):
 def test_features_are_standardised_as_published(oracle):
     X = np.hstack([oracle[f"raw_layer{i}"] for i in (1, 2, 3)])
     train = ~np.isin(np.arange(len(X)), oracle["test_idx"])
-    scaled = projection.standardised(X, train, published=ZHOU)
+    scaled = standardisation.columns(X, train, published=ZHOU)
     # 1e-6: rounding of single precision at values of a few standard deviations
     np.testing.assert_allclose(scaled[train], oracle["X_train"], atol=1e-6)
     np.testing.assert_allclose(scaled[oracle["test_idx"]], oracle["X_test"], atol=1e-6)
@@ -232,7 +232,7 @@ FAST = training.Settings(1, 1, n_epochs=40, rate=3e-3)
 
 def test_planted_layer_is_found_and_penalties_shrink_weights():
     layers, data = planted()
-    X = projection.standardised(np.hstack(list(layers.values())), data["train"].values[0])
+    X = standardisation.columns(np.hstack(list(layers.values())), data["train"].values[0])
     Y = data["response"].values[0].astype(np.float32)
     rw = []
     for weight_penalty in (0.01, 1, 10):
@@ -294,7 +294,7 @@ def test_penalties_are_searched_and_first_subjects_serve_all_as_published():
     assert fit["group"].values.tolist() == ["a/V1", "b/V1"]
     first = data["response"].values[0][:110, :4].astype(np.float32)
     train = data["train"].values[0]
-    X = projection.standardised(np.hstack(list(layers.values())), train, published=ZHOU)[train]
+    X = standardisation.columns(np.hstack(list(layers.values())), train, published=ZHOU)[train]
     tuned = runs.tune(X, first, [60] * 3, grid=grid, settings=settings, published=ZHOU)
     assert tuned["weight_penalty"].tolist() == [1, 100]
     assert runs.best_penalties(tuned) == tuple(grid[tuned["score"].argmax()])

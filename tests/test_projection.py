@@ -8,7 +8,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 from sklearn.random_projection import SparseRandomProjection, johnson_lindenstrauss_min_dim
 
-from lib import projection
+from lib import projection, standardisation
 
 
 def _dense(project):
@@ -147,13 +147,13 @@ def test_columns_are_standardised_before_projection_equals_scikit_learn():
     X = rng.normal(3, 2, size=(60, 3500)).astype(np.float32)
     X[:, 5] = 0.1
     train = np.arange(60) < 40
-    scaled = projection.standardised(X, train)
+    scaled = standardisation.columns(X, train)
     expected = StandardScaler().fit(X[train].astype(float))
     kept = np.arange(3500) != 5
     # 1e-6: rounding of single precision at values of a few standard deviations
     np.testing.assert_allclose(scaled[:, kept], expected.transform(X.astype(float))[:, kept], atol=1e-6)
     assert (scaled[:, 5] == 0).all()
-    own = projection.standardised(X, train, published="zhou2022")
+    own = standardisation.columns(X, train, published="zhou2022")
     np.testing.assert_allclose(own[~train][:, kept].mean(axis=0), 0, atol=1e-6)
     projected = projection.standardised_first(X, train, "srp", rng=np.random.RandomState(0))
     matrix = SparseRandomProjection(random_state=np.random.RandomState(0)).fit(scaled[train])

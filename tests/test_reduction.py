@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+import toy
 
-from lib import projection, reduction
+from lib import features, projection, reduction, standardisation
 
 
 def _kept(output, **how):
@@ -89,3 +90,44 @@ def test_wrong_settings_are_named():
 @pytest.mark.parametrize("pooling", ["", "mean", "max", "cls"])
 def test_width_is_foretold(shape, pooling):
     assert reduction.width(shape, pooling=pooling) == _kept(torch.zeros(shape), pooling=pooling).shape[1]
+
+
+@pytest.mark.parametrize("names", [(), ("a", "b", "c")])
+def test_units_are_standardised_before_projection(names):
+    X = np.random.default_rng(0).normal(5, 3, size=(4, 20000)).astype(np.float32)
+    X[:, 7] = 2
+    fitted = np.arange(4) < (3 if names else 4)
+    scaled = standardisation.columns(X, fitted) if names else next(standardisation.pieces([X]))
+    wanted = reduction.Reduction(projection="srp-standardised", fitted_on=names, seed=3)
+    n_kept = projection.dimension(fitted.sum())
+    assert (wanted.afterwards, wanted.n_kept(20000, 4), wanted.n_kept(60, 4)) == (True, n_kept, 60)
+    matrix = projection.SparseProjection(20000, n_kept, name="layer", seed=3)
+    expected = matrix(torch.from_numpy(scaled).float())
+    given = fitted if names else None
+    # Sums of some hundred products of order 0.1 in single precision
+    np.testing.assert_allclose(wanted.projected(X, "layer", given), expected, atol=1e-5)
+    np.testing.assert_array_equal(wanted.projected(X[:, :60], "layer", given), X[:, :60])
+    wanted = reduction.Reduction(projection="pca-standardised", fitted_on=names)
+    expected = projection.principal_components([scaled], fitted_on=given)
+    np.testing.assert_allclose(wanted.projected(X, "layer", given), expected, atol=1e-3)
+    assert wanted.n_kept(20000, 4) == fitted.sum() - 1
+
+
+def test_layers_are_extracted_first_and_standardised_then(tmp_path, monkeypatch):
+    monkeypatch.setenv("COMPENDIUM_HOME", str(tmp_path))
+    model, table = toy.vision(), toy.pictures(tmp_path, 7)
+    features.extract(model, table, tmp_path / "raw.nc")
+    names = tuple(table["stimulus"][:3])
+    fitted = table["stimulus"].isin(names).to_numpy()
+    for kind in ("srp-standardised", "pca-standardised"):
+        reduce = reduction.Reduction(projection=kind, fitted_on=names)
+        path = tmp_path / f"{kind}.nc"
+        cost = features.estimate(model, table, reduce=reduce)
+        features.extract(model, table, path, reduce=reduce, batch_size=3)
+        assert features.reductions(path) == reduce
+        assert features.repeatability(model, table, path) == {}
+        assert cost["units"] == features.units(path)
+        for layer in model.layers:
+            raw = next(features.blocks(tmp_path / "raw.nc", layer, n_units=None))
+            stored = next(features.blocks(path, layer, n_units=None))
+            np.testing.assert_allclose(stored, reduce.projected(raw, layer, fitted), atol=1e-4)
