@@ -190,8 +190,8 @@ def _venn(rows, ax, colours):
     centres = _centres(radii, common)
     inset = ax.inset_axes([0.62, 0.28, 0.38, 0.4])
     for name, centre, radius in zip(names, centres, radii, strict=True):
-        inset.add_patch(Circle(centre, radius, color=colours[name], alpha=0.4, linewidth=0))
-        inset.add_patch(Circle(centre, radius, fill=False, edgecolor="black", linewidth=0.3))
+        inset.add_patch(Circle(centre, radius, color=colours[name], alpha=0.4, linewidth=0, clip_on=False))
+        inset.add_patch(Circle(centre, radius, fill=False, edgecolor="black", linewidth=0.3, clip_on=False))
     reach = np.abs(centres).max(axis=0) + radii.max()
     inset.set(xlim=(-reach.max(), reach.max()), ylim=(-reach.max(), reach.max()), aspect="equal")
     inset.set_axis_off()
