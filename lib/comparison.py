@@ -12,6 +12,53 @@ from lib import inference, layers, plugins
 from lib.scoring import EVERYONE
 
 GROUP = ["target", "part"]
+# What is quoted of a table: quantity in the name, column of the value, unit of resampling, words.
+QUOTED = {
+    "differences": (
+        "minus/{other}",
+        "value",
+        "subject",
+        "difference of best layers, mean and 95 % t interval over subjects",
+    ),
+    "components": (
+        "minus/{other}",
+        "value",
+        "stimulus",
+        "difference of best layers, 95 % interval of resampled stimuli",
+    ),
+    "position_tests": (
+        "later_than_reference",
+        "above",
+        "model",
+        "share of models whose best layer lies later than in the reference region, 95 % Clopper-Pearson interval; p of "
+        "Wilcoxon's signed ranks",
+    ),
+    "region_tests": (
+        "position_after_reference",
+        "value",
+        "subject",
+        "relative position of the best layer less that in the reference region, mean and 95 % t interval over subjects",
+    ),
+    "optimism": (
+        "optimism/{rule}",
+        "value",
+        "subject",
+        "gain by choosing the layer on the test data over the rule named, mean and 95 % t interval over subjects",
+    ),
+    "dimensionality": (
+        "dimensions_r2/{units}",
+        "value",
+        "layer",
+        "r2 over layers of effective dimensions and score, 95 % interval by Fisher's z as if layers were independent",
+    ),
+    "agreement": (
+        "{x_level}_{y_level}_r2",
+        "value",
+        "model",
+        "r2 over models of the scores in two conditions, 95 % interval by Fisher's z as if models were independent",
+    ),
+}
+TESTED = {"p": "p", "p after Holm": "p_holm", "p of swaps": "p_swap", "p as published": "p_published"}
 COUNTS = ["n", "df", "n_above", "n_differing"]
 TEXT = ["target", "part", "control", "model", "other", "unit", "x_level", "y_level"]
 
@@ -399,39 +446,72 @@ def agreement(points, *, by=("x_level", "y_level")):
     return _table(rows, columns=[*by, "value", "low", "high", "r", "p", "n"])
 
 
-def quotable(found, *, quantity, unit, what, about="all"):
-    """Rows of numbers.csv from a table of differences, tests or agreements.
+def dimensionality(curves):
+    """Effective dimensionality and score of every layer, for scatter plots.
+
+    Parameters
+    ----------
+    curves : pandas.DataFrame
+        target, part, subject, model, layer, value, dimensions, dimensions_scaled: rows of `scoring.by_layer` with
+        `features.effective_dimensionality` of each layer.
+
+    Returns
+    -------
+    pandas.DataFrame
+        units ("centred", "scaled"), target, control, network, layer, x (effective dimensions), y (score, mean over
+        subjects of all voxels, or over components).
+
+    References
+    ----------
+    Tuckute, Feather, Boebinger & McDermott (2023), PLoS Biol 21:e3002366, supplementary figures.
+    """
+    kinds = {"dimensions": "centred", "dimensions_scaled": "scaled"}
+    whole = controls(curves[(curves["part"] == "all") | (curves["subject"] == EVERYONE)])
+    keys = ["target", "control", "network", "layer"]
+    each = whole.groupby(keys, sort=False)[["value", *kinds]].mean().rename(columns=kinds | {"value": "y"})
+    long = each.reset_index().melt([*keys, "y"], var_name="units", value_name="x")
+    return long[["units", *keys, "x", "y"]]
+
+
+def quotable(found, kind, *, about="all"):
+    """Rows of numbers.csv from a table of this module.
 
     Parameters
     ----------
     found : pandas.DataFrame
-        value, and where there are target, part, model, other, low, high, n, p, p_holm.
-    quantity : str
-        Third part of the name, after target and model; in braces the table's columns, for instance
-        "minus/{other}".
-    unit : str
-        What was resampled or sampled.
-    what : str
-        What the number is; p and its corrected value are added.
+        Of the function `kind`; with column target, or it is "all".
+    kind : str
+        A key of QUOTED, which holds name, unit and words.
     about : str
-        Stands for the model where the table has none.
+        Stands for the model where the table has none; a control is added to it.
 
     Returns
     -------
     pandas.DataFrame
         name, value, low, high, n, unit, what; rows without a value are left out.
+
+    Raises
+    ------
+    ValueError
+        If there is no such kind.
     """
-    found = found[found["value"].notna()]
+    plugins.require(kind, QUOTED, "kind of numbers")
+    quantity, column, unit, text = QUOTED[kind]
     rows = []
-    for row in found.to_dict("records"):
-        tests = {"p": "p", "p after Holm": "p_holm", "p swapped": "p_swap", "p as published": "p_published"}
-        known = {text: row[name] for text, name in tests.items() if pd.notna(row.get(name))}
-        said = "".join(f"; {text} = {p:.3g}" for text, p in known.items())
-        bare = "" if pd.notna(row.get("low")) else "; no interval: too few or dependent units"
-        parts = ["encode", row.get("target", "all"), row.get("model", about), quantity.format(**row)]
+    for row in found[found[column].notna()].to_dict("records"):
+        model = row.get("model", ".".join(filter(None, [about, row.get("control", "")])))
+        levels = {
+            name: row.get(name, "") or "trained" for name in ("x_level", "y_level", "units", "other", "rule")
+        }
+        parts = ["encode", row.get("target", "all"), model, quantity.format(**levels).replace(" ", "_")]
         parts += [row["part"].replace("/", "_")] if row.get("part", "all") != "all" else []
-        values = {column: row.get(column, np.nan) for column in ("value", "low", "high", "n")}
-        rows.append({"name": "/".join(parts).lower(), **values, "unit": unit, "what": what + bare + said})
+        known = {said: row[name] for said, name in TESTED.items() if pd.notna(row.get(name))}
+        what = text + "".join(f"; {said} = {p:.3g}" for said, p in known.items())
+        what += "" if pd.notna(row.get("low")) else "; no interval: too few or dependent units"
+        values = {name: row.get(name, np.nan) for name in ("low", "high", "n")}
+        rows.append(
+            {"name": "/".join(parts).lower(), "value": row[column], **values, "unit": unit, "what": what}
+        )
     return pd.DataFrame(rows, columns=inference.QUOTED)
 
 

@@ -201,7 +201,7 @@ def bootstrap(a, b, *, n_resamples=10_000, seed=0, published=None, level=0.95):
     """Mean difference of two conditions, had other units been drawn.
 
     Both conditions are resampled together, so that what units differ in as a whole cancels. Percentile
-    intervals of few units are too narrow (8 units: 95 % ones cover about 90 %); t intervals are not.
+    intervals of few units are too narrow (8 units: 95 % ones cover 89 %); t intervals are not.
 
     Parameters
     ----------

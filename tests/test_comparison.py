@@ -285,20 +285,61 @@ def test_paired_points_and_their_agreement():
 def test_quotable_numbers_name_what_they_are():
     pairs = [("crepe_tiny", "crepe_tiny.permuted"), ("crepe_tiny", "spectemp")]
     found = comparison.differences(scores(), pairs, n_resamples=50)
-    numbers = comparison.quotable(
-        found, quantity="minus/{other}", unit="subject", what="difference of best layers"
-    )
+    numbers = comparison.quotable(found, "differences")
     assert numbers["name"].is_unique
     assert "encode/toy/crepe_tiny/minus/spectemp" in set(numbers["name"])
     assert "encode/toy/crepe_tiny/minus/crepe_tiny.permuted/p2" in set(numbers["name"])
     assert numbers["what"].str.contains("p after Holm").all()
     assert numbers.columns.tolist() == inference.QUOTED
-    few = comparison.agreement(
-        pd.DataFrame({"x": [1.0, 2, 4], "y": [1.0, 2, 3], "target": "toy"}), by=["target"]
-    )
-    row = comparison.quotable(few, quantity="control_r2", unit="model", what="r2").iloc[0]
-    assert row["name"] == "encode/toy/all/control_r2"
+    few = pd.DataFrame({"x": [1.0, 2, 4], "y": [1.0, 2, 3], "x_level": "", "y_level": "permuted"})
+    row = comparison.quotable(comparison.agreement(few), "agreement").iloc[0]
+    assert row["name"] == "encode/all/all/trained_permuted_r2"
     assert "no interval" in row["what"]
+    with pytest.raises(ValueError, match="did you mean differences"):
+        comparison.quotable(found, "difference")
+
+
+def test_quotable_numbers_of_regions_and_controls_are_told_apart():
+    table = comparison.means(scores(), value="position", condition="part", by=["target", "model"])
+    tests = comparison.quotable(comparison.position_tests(table, reference="P1"), "position_tests")
+    names = [f"encode/toy/all{c}/later_than_reference/p{k}" for c in ("", ".permuted") for k in (2, 3)]
+    assert tests["name"].tolist() == names
+    assert tests["value"].tolist() == [1.0] * 4
+    within = comparison.quotable(comparison.region_tests(scores(), reference="P1"), "region_tests")
+    assert "encode/toy/crepe_tiny.permuted/position_after_reference/p3" in set(within["name"])
+    both = pd.concat([scores().assign(rule="nested"), scores().assign(rule="same_data")])
+    gains = comparison.quotable(comparison.optimism(both), "optimism")
+    assert "encode/toy/spectemp/optimism/nested" in set(gains["name"])
+    assert pd.concat([tests, within, gains])["name"].is_unique
+
+
+def test_dimensionality_stands_beside_the_score_of_each_layer():
+    rows = [
+        {
+            "target": "toy",
+            "part": part,
+            "subject": s,
+            "model": model,
+            "layer": layer,
+            "value": value + 0.1 * k,
+        }
+        for model in ("net", "net.permuted")
+        for layer, value in (("a", 0.2), ("b", 0.4), ("c", 0.3))
+        for part in ("all", "P1")
+        for k, s in enumerate("xy")
+    ]
+    curves = pd.DataFrame(rows)
+    at = curves["layer"].map({"a": 1.0, "b": 3.0, "c": 2.0})
+    curves = curves.assign(dimensions=at, dimensions_scaled=2 * at**2)
+    curves.loc[curves["part"] == "P1", "value"] = 9  # regions do not count
+    points = comparison.dimensionality(curves)
+    assert len(points) == 12
+    one = points[(points["units"] == "scaled") & (points["control"] == "permuted") & (points["layer"] == "c")]
+    assert (one["x"].item(), one["y"].item()) == (8, pytest.approx(0.35))
+    found = comparison.agreement(points, by=["units", "target", "control"])
+    assert found.loc[found["units"] == "centred", "value"].tolist() == pytest.approx([1, 1])
+    numbers = comparison.quotable(found, "dimensionality")
+    assert "encode/toy/all.permuted/dimensions_r2/scaled" in set(numbers["name"])
 
 
 # Published numbers: Tuckute, Feather, Boebinger & McDermott (2023), doi:10.1371/journal.pbio.3002366

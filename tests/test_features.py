@@ -574,3 +574,35 @@ def test_gpu_and_cpu_agree(name, tmp_path):
         cpu, gpu = (_whole(tmp_path / f"{device}.nc", layer) for device in ("cpu", "cuda"))
         # Full float32 on both: sums in another order through up to 50 layers.
         assert np.abs(gpu - cpu).max() < 1e-3 * np.abs(cpu).max()
+
+
+@pytest.mark.parametrize(("scaled", "published"), [(False, None), (True, None), (False, "tuckute2023")])
+def test_effective_dimensionality_equals_that_of_the_covariance(scaled, published, tmp_path):
+    rng = np.random.default_rng(0)
+    values = (rng.standard_normal((12, 30)) * rng.uniform(0.1, 9, 30) + 5).astype(np.float32)
+    values[:, 7] = 3.7  # a unit that never varies
+    path = tmp_path / "features.nc"
+    with h5py.File(path, "w") as file:
+        file.attrs["layers"] = '["fc"]'
+        file["fc"] = values
+    centred = values - values.mean(axis=0, dtype=float)
+    if scaled:
+        centred[:, np.arange(30) != 7] /= centred[:, np.arange(30) != 7].std(axis=0)
+        centred[:, 7] = 0
+    # as published, stimuli are the variables of the covariance, each centred over units; else units are
+    eigenvalues = np.linalg.eigvalsh(np.cov(centred) if published else np.cov(centred.T, bias=True))
+    expected = eigenvalues.sum() ** 2 / (eigenvalues**2).sum()
+    found = features.effective_dimensionality(path, "fc", scaled=scaled, published=published)
+    assert found == pytest.approx(expected, rel=1e-9)
+    assert 1 < found < 11
+
+
+def test_units_that_never_vary_have_no_dimensions(tmp_path):
+    path = tmp_path / "features.nc"
+    with h5py.File(path, "w") as file:
+        file.attrs["layers"] = '["fc"]'
+        file["fc"] = np.full((5, 3), 0.1, np.float32)
+    for scaled in (False, True):
+        assert np.isnan(features.effective_dimensionality(path, "fc", scaled=scaled))
+    with pytest.raises(ValueError, match="published rule"):
+        features.effective_dimensionality(path, "fc", published="tuckute")
