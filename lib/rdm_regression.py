@@ -1,5 +1,6 @@
 """How much of a brain's RDM several model RDMs explain together: least squares for all brain units at once."""
 
+import logging
 from typing import NamedTuple
 
 import numpy as np
@@ -69,7 +70,15 @@ def design(sets, unions=None):
     joined = [np.concatenate([sets[name] for name in sets if name in union]) for union in unions]
     bases = [_basis(np.asarray(rdms, float)) for rdms in joined]
     rank, n_regressors = ([np.shape(rdms)[axis] for rdms in each] for each, axis in ((bases, 1), (joined, 0)))
-    return Design(unions, np.concatenate(bases, axis=1), np.array(rank), np.array(n_regressors))
+    prepared = Design(unions, np.concatenate(bases, axis=1), np.array(rank), np.array(n_regressors))
+    if prepared.redundant.any():
+        worst = int(prepared.redundant.argmax())
+        log = logging.getLogger(__name__)
+        names = partition.label(unions[worst], list(sets))
+        log.warning(
+            "%d of %d regressors of %s are redundant", prepared.redundant[worst], n_regressors[worst], names
+        )
+    return prepared
 
 
 def singles(names):

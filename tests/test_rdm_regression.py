@@ -86,11 +86,14 @@ def test_single_precision_of_the_published_code_explains_its_differences():
     assert np.abs(list(parts.values())[:3] - oracle["vpart_general_buggy_f64"]).max() > 1e-3
 
 
-def test_redundant_regressors_are_counted_and_change_nothing(rng):
+def test_redundant_regressors_are_counted_and_change_nothing(rng, caplog):
     sets = {"a": rng.random((2, 66)), "b": rng.random((2, 66))}
     y = rng.random((3, 66)) + sets["a"][1]
     more = {"a": np.vstack([sets["a"], sets["a"].sum(axis=0)]), "b": np.vstack([sets["b"], np.ones(66)])}
-    plain, prepared = regression.design(sets), regression.design(more)
+    plain = regression.design(sets)
+    assert not caplog.records
+    prepared = regression.design(more)
+    assert caplog.messages == ["2 of 6 regressors of a & b are redundant"]
     assert plain.redundant.tolist() == [0, 0, 0]
     assert prepared.redundant.tolist() == [1, 1, 2]
     np.testing.assert_allclose(

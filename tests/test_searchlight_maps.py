@@ -1,11 +1,13 @@
 """Maps of searchlights: scores, ceilings, chance."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import xarray as xr
 from scipy import sparse, stats
 
-from lib import ceilings, rdm_comparison, rdm_tests
+from lib import ceilings, rdm_comparison, rdm_tests, searchlight_rdms
 from lib import searchlight_maps as maps
 from lib.searchlight_rdms import Batch
 
@@ -99,8 +101,6 @@ def test_a_gpu_gives_the_same_maps(rng, models):
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    from lib import searchlight_rdms
-
     patterns = {name: rng.normal(size=(N_STIMULI, 200)) for name in "ab"}
     near = {name: sparse.csr_array(rng.random((50, 200)) < 0.2) for name in "ab"}
     permutations = np.array([rng.permutation(N_STIMULI) for _ in range(50)])
@@ -170,6 +170,22 @@ def test_permuted_models_are_the_same_in_pieces(rdms, models, rng, monkeypatch):
     np.testing.assert_allclose(found["p_family"], expected["p_family"])
     np.testing.assert_allclose(found["p"], expected["p"])
     assert rdm_tests.orders(permutations).shape == (30, 45)
+
+
+@pytest.mark.parametrize("n_bytes", [1 << 21, 1 << 23])
+def test_memory_stays_within_what_was_allowed(rng, models, n_bytes):
+    n_voxels, n_centres = 300, 4000
+    patterns = {name: rng.normal(size=(N_STIMULI, n_voxels)) for name in "abc"}
+    near = {name: sparse.csr_array(rng.random((n_centres, n_voxels)) < 0.1) for name in "abc"}
+    tracemalloc.start()
+    found = maps.evaluate(searchlight_rdms.of_patterns(patterns, near, n_bytes=n_bytes), models, NAMES)
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # Maps come in pieces that are then joined, and patterns once more in the order in which they are read.
+    assert (
+        peak < n_bytes + 2 * found.nbytes + 2 * sum(values.nbytes for values in patterns.values()) + 300_000
+    )
+    assert held > found.nbytes / 2
 
 
 def test_maps_show_significant_winners(rdms, models, rng):
