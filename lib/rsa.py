@@ -203,6 +203,44 @@ def best_of_models(tables, largest):
     return pd.DataFrame(rows, columns=columns)
 
 
+def differences(models, brain, *, measure="spearman", n_resamples=1000, seed=0):
+    """Which of two models is more similar to a region, for all pairs of models.
+
+    Intervals and tests are from a bootstrap of subjects and stimuli, of stimuli alone if there is one subject, in
+    which both models see the same draws.
+
+    Parameters
+    ----------
+    models : xarray.DataArray (layer, stimulus, stimulus_2)
+        The models to compare, named by `layer`.
+    brain : xarray.DataArray (subject, roi, stimulus, stimulus_2)
+    measure : str
+        See `lib.rdm_comparison`.
+    n_resamples : int
+    seed : int
+
+    Returns
+    -------
+    pandas.DataFrame
+        roi, a, b, measure, value (similarity of a less that of b), low, high (95 %), p (two-sided), p_fwe (Holm)
+        and p_fdr over the pairs of the region, n_subjects, n_stimuli, unit.
+    """
+    stimuli = np.sort(rdm.identifiers(brain["stimulus"].values))
+    A = rdm.condensed(rdm.matched(models, stimuli).transpose("layer", *rdm.PAIR))
+    names = models["layer"].values
+    brain = rdm.matched(brain, stimuli).sortby("subject").transpose("roi", "subject", *rdm.PAIR)
+    tables = []
+    for roi, vectors in zip(brain["roi"].values, rdm.condensed(brain), strict=True):
+        there = vectors[np.isfinite(vectors).any(axis=1)]
+        unit = rdm_inference.UNITS[2] if len(there) > 1 else "stimulus"
+        how = {"measure": measure, "unit": unit, "n_resamples": n_resamples}
+        table = rdm_inference.pairwise(A, there, **how, rng=np.random.default_rng(seed))
+        about = {"roi": str(roi), "measure": measure, "n_subjects": len(there), "n_stimuli": len(stimuli)}
+        tables.append(table.assign(a=names[table["a"]], b=names[table["b"]], unit=unit, **about))
+    columns = ["roi", "a", "b", "measure", "value", "low", "high", "p", "p_fwe", "p_fdr"]
+    return pd.concat(tables, ignore_index=True)[[*columns, "n_subjects", "n_stimuli", "unit"]]
+
+
 def half_similarities(models, brain, train, *, measure="spearman"):
     """Similarities of RDMs of the train stimuli, and of the test stimuli, of each split.
 
@@ -395,7 +433,7 @@ def quotable(summaries):
     ceiling = summaries.apply(lambda row: f"noise ceiling {row['lower']:.3f} to {row['upper']:.3f}", axis=1)
     ceiling = ceiling.where(summaries["lower"].notna(), "no noise ceiling: one subject")
     best = summaries["layer"].isna() if layered else pd.Series(True, summaries.index)
-    kind = pd.Series("mean over subjects of one layer", summaries.index)
+    kind = pd.Series("mean over subjects, one layer or model", summaries.index)
     kind = kind.mask(best, "best layer, chosen and read on different stimuli")
     interval = pd.Series("95 % bootstrap-t interval", summaries.index).mask(best, "95 % t interval")
     interval = interval.where(summaries["low"].notna(), "no interval: one subject")
@@ -405,6 +443,53 @@ def quotable(summaries):
         units = np.where(found["unit"] == "stimulus", found["n_stimuli"], found["n_subjects"])
         found["n"] = found["n"].fillna(pd.Series(units, found.index)) if "n" in found else units
     return found[["name", "value", "low", "high", "n", "unit", "what"]]
+
+
+def quotable_regions(regions):
+    """Rows of numbers.csv from tables of `between_regions`.
+
+    Parameters
+    ----------
+    regions : pandas.DataFrame
+        Rows of these tables, with a column target.
+
+    Returns
+    -------
+    pandas.DataFrame
+        name (`rsa/<target>/<b>/<measure>/<a>`), value, low, high, n, unit, what.
+    """
+    parts = regions[["target", "b", "measure", "a"]].astype("string").replace("/", "_", regex=True)
+    what = (
+        regions["measure"].map(comparison.MEASURES)
+        + " of two regions, mean over subjects; 95 % bootstrap-t interval"
+    )
+    named = regions.assign(name=("rsa/" + parts.agg("/".join, axis=1)).str.lower(), what=what)
+    return named[["name", "value", "low", "high", "n", "unit", "what"]]
+
+
+def quotable_differences(table):
+    """Rows of numbers.csv from tables of `differences`.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Rows of these tables, with a column target.
+
+    Returns
+    -------
+    pandas.DataFrame
+        name (`rsa/<target>/<a>/difference/<roi>/<b>`), value, low, high, n, unit, what (with p).
+    """
+    parts = table.assign(what="difference")[["target", "a", "what", "roi", "b"]]
+    parts = parts.astype("string").replace("/", "_", regex=True)
+    told = (
+        table["measure"].map(comparison.MEASURES)
+        + ", first model less the last; 95 % bootstrap-t interval, p = "
+    )
+    what = told + table["p"].map("{:.2g}".format) + ", Holm-corrected " + table["p_fwe"].map("{:.2g}".format)
+    n = table["n_stimuli"].where(table["unit"] == "stimulus", table["n_subjects"])
+    named = table.assign(name=("rsa/" + parts.agg("/".join, axis=1)).str.lower(), n=n, what=what)
+    return named[["name", "value", "low", "high", "n", "unit", "what"]]
 
 
 def _regions(responses):

@@ -247,6 +247,8 @@ def test_human_and_monkey_are_as_alike_as_published(objects92):
     assert found["value"] == pytest.approx(0.4912, abs=5e-5)
     assert found["low"] < 0.4912 < found["high"]
     assert (found["a"], found["b"]) == ("human_it", "monkey_it")
+    quoted = rsa.quotable_regions(pd.DataFrame([found | {"target": "objects92"}]))
+    assert quoted["name"].tolist() == ["rsa/objects92/monkey_it/pearson/human_it"]
 
 
 @pytest.mark.mirror
@@ -267,3 +269,17 @@ def test_regions_are_compared_by_their_mean_rdms():
     a, b = rdm.condensed(brain.mean("subject"))[1:]
     assert (found["a"], found["b"]) == ("A", "B")
     assert found["value"] == pytest.approx(stats.spearmanr(a, b).statistic)
+
+
+def test_differences_are_those_of_the_summary():
+    brain = rsa.of_brain(responses())
+    found = rsa.differences(models(), brain, n_resamples=100)
+    value = rsa.summary(models(), brain, n_resamples=2, n_permutations=1)[0].set_index(["roi", "layer"])[
+        "value"
+    ]
+    for row in found.itertuples():
+        assert row.value == pytest.approx(value[row.roi, row.a] - value[row.roi, row.b], abs=1e-12)
+    sure = found[(found["roi"] == "A") & (found["p_fwe"] < 0.05)]
+    assert sorted(zip(sure["a"], sure["b"], strict=True)) == [("first", "second"), ("second", "third")]
+    rows = rsa.quotable_differences(found.assign(target="toy"))
+    assert "rsa/toy/first/difference/a/second" in rows["name"].tolist()

@@ -38,8 +38,9 @@ def layer_profiles(table, figure, *, ylabel, columns=4):
         ax.set_visible(False)
     for ax in axes[::width]:
         ax.set_ylabel(ylabel)
-    handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=min(4, len(names)))
+    entries = [zip(*ax.get_legend_handles_labels(), strict=True) for ax in axes]
+    legend = {name: handle for pairs in entries for handle, name in pairs}
+    figure.legend(legend.values(), legend, loc="outside lower center", ncols=min(4, len(legend)))
 
 
 def ranked(table, ax, *, xlabel):
@@ -49,7 +50,8 @@ def ranked(table, ax, *, xlabel):
     ----------
     table : pandas.DataFrame
         name (shown), value, low, high (NaN: no interval), lower, upper (NaN: no ceiling; else the same in all
-        rows), p. With a column `model` bars have the models' colours.
+        rows), p. With a column `model` bars have the models' colours
+        ("": grey).
     ax : matplotlib.axes.Axes
     xlabel : str
 
@@ -59,12 +61,11 @@ def ranked(table, ax, *, xlabel):
     """
     table = table.sort_values("value", ascending=False, kind="stable")
     places = np.arange(len(table))
-    shades = [colour(model) for model in table["model"]] if "model" in table else PLAIN
-    if np.isfinite(table["upper"].iloc[0]):
-        ax.axvspan(
-            table["lower"].iloc[0], table["upper"].iloc[0], color=CEILING, zorder=0, label="noise ceiling"
-        )
-        ax.legend(loc="lower right")
+    shades = [colour(model) if model else PLAIN for model in table.get("model", [""] * len(table))]
+    lower, upper = table[["lower", "upper"]].iloc[0]
+    if np.isfinite(upper):
+        ax.axvspan(lower, upper, color=CEILING, zorder=0)
+        ax.text(upper, len(table) - 0.5, "noise ceiling ", ha="right", va="bottom", fontsize=7)
     ax.barh(places, table["value"], color=shades, height=0.7)
     ax.hlines(places, table["low"], table["high"], color="black", linewidth=1)
     # Stars stand inside the axes, right of whatever is drawn.
@@ -130,7 +131,9 @@ def places(table, figure, *, columns=4):
     shades = _shades(groups)
     for ax, (title, rows) in zip(axes, panels.items(), strict=False):
         ax.scatter(rows["x"], rows["y"], s=12, c=[shades[group] for group in rows["group"]])
-        ax.set(title=title, xticks=[], yticks=[], aspect="equal")
+        ax.set(title=title, xticks=[], yticks=[])
+        ax.set_aspect("equal", adjustable="datalim")
+        ax.set_box_aspect(1)
         ax.spines[["left", "bottom"]].set_visible(False)
     for ax in axes[len(panels) :]:
         ax.set_visible(False)
