@@ -6,8 +6,6 @@ import xarray as xr
 
 from lib import banded, inference, layer_weighted, layers, metrics
 
-SHARES = ("kernel_share", "covariance_share", "contribution", "unique")
-
 
 def table(scores):
     """Weights and contributions of layers as rows, averaged over splits.
