@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from lib import artefacts, contract, datasets, download, plugins
+from lib import artefacts, contract, datasets, download, folds, plugins
 from lib.datasets import nh2015comp
 
 # Norman-Haignere et al. (2015): sounds per category.
@@ -178,6 +178,21 @@ def test_only_the_first_offenders_are_named(valid):
     broken = valid[0].assign(response=valid[0]["response"] * np.nan)
     with pytest.raises(ValueError, match=r"0/s1/a, 0/s1/b, 0/s1/c and 21 more$"):
         contract.validate(broken, valid[1])
+
+
+def test_groups_of_stimuli_reach_the_splits(valid, monkeypatch):
+    responses, stimuli = valid
+    monkeypatch.setattr(nh2015comp, "load", lambda _: (responses, stimuli.assign(run=[1, 2, 1, 2])))
+    monkeypatch.setattr(datasets, "fetch_all", list)
+    found, _ = datasets.load("nh2015comp")
+    assert found["group"].dims == found["run"].dims == ("stimulus",)
+    assert found["run"].values.tolist() == [1, 2, 1, 2]
+    for train in folds.scheme(found, "halves").train.values:
+        assert train.tolist() in (HALF, OTHER_HALF)
+    # by identifier, whatever follows in the table
+    held_out = pd.DataFrame({"stimulus": ["s9"], "group": ["k"]})
+    moved = pd.concat([held_out, stimuli[::-1]])
+    assert datasets._grouped(responses, moved)["group"].values.tolist() == ["g", "g", "h", "h"]
 
 
 def test_an_unknown_data_set_is_met_with_the_nearest():

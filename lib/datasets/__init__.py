@@ -83,7 +83,8 @@ def contents(name, parts=()):
     Returns
     -------
     dict
-        `responses` and `stimuli` as `load` gives them; or, of kind "results", the plug-in's tables: name →
+        `responses` and `stimuli` as `load` gives them, the columns group and run of the stimuli, if there are any,
+        also as coordinates of the responses; or, of kind "results", the plug-in's tables: name →
         pandas.DataFrame or xarray.Dataset.
 
     Raises
@@ -102,4 +103,13 @@ def contents(name, parts=()):
     responses, stimuli = found
     responses = responses.assign_attrs(target=name, planted=int(plugin.PLANTED), **stated)
     validate(responses, stimuli)
-    return {"responses": responses, "stimuli": stimuli}
+    return {"responses": _grouped(responses, stimuli), "stimuli": stimuli}
+
+
+def _grouped(responses, stimuli):
+    """Responses that tell, as the table does, which stimuli no split may separate: where `folds` looks for it."""
+    if "response" not in responses:
+        return responses
+    rows = stimuli.set_index("stimulus").loc[responses["stimulus"].values]
+    known = [name for name in ("group", "run") if name in rows and name not in responses.coords]
+    return responses.assign_coords({name: ("stimulus", rows[name].to_list()) for name in known})
