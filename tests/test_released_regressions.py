@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from lib import metamer_results, plotting, released_regressions
+from lib import layers, metamer_results, plotting, released_regressions
 
 NAMES = {"spectemp_filters": "spectemp"}
 LAYERS = ("layer1", "layer2", "layer3", "avgpool")
@@ -123,6 +123,29 @@ def test_medians_means_and_best_layers_equal_the_reference(real, reference):
             assert (row["low"], row["high"]) == pytest.approx(
                 (row["value"] - half, row["value"] + half), rel=1e-9
             )
+
+
+@pytest.mark.mirror
+@pytest.mark.reference
+def test_the_auditory_aggregation_gives_its_stated_values(real):
+    # By the aggregation of the auditory study (limited to 1 after the median over splits), stated to four decimals.
+    folder = os.environ.get("COMPENDIUM_REFERENCE")
+    if not folder:
+        pytest.skip("COMPENDIUM_REFERENCE is not set")
+    stated = json.loads((Path(folder) / "auditory_published.json").read_text(encoding="utf-8"))[
+        "sister_repo_numbers"
+    ]
+    each = layers.subject_medians(layers.over_splits(real["r2"], clip=1))
+    spectemp = each.sel(model="spectemp_filters", layer="avgpool")
+    (said,) = [s for s in stated if s["quantity"].startswith("SpectroTemporal avgpool")]
+    assert float(spectemp.mean()) == pytest.approx(said["value"], abs=5.1e-5)
+    np.testing.assert_allclose(spectemp, said["per_participant"], atol=5.1e-5)
+    for layer in ("layer1", "layer2", "layer3"):
+        (said,) = [
+            s for s in stated if s["quantity"].startswith(f"cochresnet50 (CochResNet50 word) layer {layer}:")
+        ]
+        found = each.sel(model="cochresnet50", layer=layer).mean()
+        assert float(found) == pytest.approx(said["value"], abs=5.1e-5)
 
 
 @pytest.mark.mirror
