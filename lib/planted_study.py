@@ -6,14 +6,8 @@ import xarray as xr
 from nilearn import datasets as bundled
 from scipy import spatial
 
-from lib import (
-    functional_ceilings,
-    functional_maps,
-    published_maps,
-    searchlight,
-    searchlight_geometry,
-    searchlight_rdms,
-)
+from lib import functional_ceilings, functional_maps, published_maps, searchlight_geometry, searchlight_rdms
+from lib.searchlight import blocks, pairs
 
 N_STIMULI = 50
 N_LAYERS = 2
@@ -151,13 +145,13 @@ def study(*, seed=0, **options):
 def _searchlights(patterns, roi, mask, stimuli):
     """RDMs of the published cubes."""
     inside = np.asarray(mask.dataobj) > 0
-    corners, sizes = searchlight.blocks(inside)
+    corners, sizes = blocks(inside)
     # As published, a cube's voxels outside the mask belong to it; here they hold nothing and are left out.
     within = searchlight_geometry.cubes(inside, corners, sizes)
     batches = searchlight_rdms.of_patterns(patterns, dict.fromkeys(patterns, within))
     rdms = np.concatenate([batch.rdm.astype(np.float32) for batch in batches], axis=1)
     bounds = np.array([_ceilings(own) for own in rdms.swapaxes(0, 1)])
-    first, second = searchlight.pairs(len(stimuli))
+    first, second = pairs(len(stimuli))
     inner = searchlight_geometry.cubes(inside, corners + 1, sizes - 2)
     return xr.Dataset(
         {
