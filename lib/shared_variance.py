@@ -7,7 +7,7 @@ import pandas as pd
 import xarray as xr
 from scipy import stats
 
-from lib import banded, inference, metrics, partition, rdm_comparison, ridge
+from lib import banded, features, inference, metrics, partition, plugins, rdm_comparison, ridge
 from lib import correction as noise
 
 MEANING = {
@@ -43,6 +43,40 @@ def thirds(layers):
     return {
         name: [str(layer) for layer in some]
         for name, some in zip(names, np.array_split(layers, len(names)), strict=True)
+    }
+
+
+def bands(source, sets, responses):
+    """Stored layers joined into sets, each layer of a set with an equal share, as `encoding` takes them.
+
+    Parameters
+    ----------
+    source : pathlib.Path
+        Features of one model; see `lib.features.extract`. Read in blocks of units.
+    sets : dict of str to list of str
+        Names of layers.
+    responses : xarray.Dataset
+        With coordinate `stimulus`, and `train`; stimuli are joined by identifier.
+
+    Returns
+    -------
+    dict of str to array (n_stimuli, n_columns)
+
+    Raises
+    ------
+    ValueError
+        If a layer or stimulus has no features; the first offenders are named.
+    """
+    for layer in (layer for members in sets.values() for layer in members):
+        plugins.require(layer, features.layers(source), "layer")
+    stimuli = responses["stimulus"].values
+    if responses["train"].all():
+        stimuli = np.concatenate([stimuli, responses["test_stimulus"].values])
+    return {
+        name: banded.together(
+            ridge.compress(features.blocks(source, layer, ids=stimuli)) for layer in members
+        )
+        for name, members in sets.items()
     }
 
 

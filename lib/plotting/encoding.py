@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from lib.plotting import colour, label
+from lib.plotting.look import colour, label
 
 CONTROLS = {"": "trained", "permuted": "permuted", "random": "random"}
 RULES = {

@@ -4,7 +4,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.patches import Rectangle
 
-from lib.plotting import label
+from lib.plotting.look import label
 
 # Of methods, in the order in which they come: dark for what is shown, colours for what it is held against.
 SHADES = ("#1b1b1b", "#d95f02", "#1b9e77", "#7570b3")

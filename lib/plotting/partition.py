@@ -7,7 +7,7 @@ from matplotlib import colors
 from matplotlib.patches import Circle
 from scipy import optimize
 
-from lib.plotting import label
+from lib.plotting.look import label
 
 # Like paints: what two sets share has the colour of their mixture. The last is for a fourth set.
 COLOURS = ("#0072B2", "#D55E00", "#F0E442", "#CC79A7")

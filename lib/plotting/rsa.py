@@ -5,7 +5,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.colors import ListedColormap
 
-from lib.plotting import colour, label
+from lib.plotting.look import colour, label
 
 CEILING = "0.88"
 PLAIN = "0.6"
