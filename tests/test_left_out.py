@@ -23,6 +23,21 @@ def test_penalties_passed_over_are_never_the_best(n_units, kind, monkeypatch):
     assert every.constant.any() or n_units == 300 or kind != "single"
 
 
+@pytest.mark.parametrize("n_units", [1, 3, 17, 300])
+@pytest.mark.parametrize("kind", ["single", "unequal"])
+def test_bound_holds_where_errors_still_move_beyond_the_edge(n_units, kind, monkeypatch):
+    # So near the spectrum errors beyond the edge do fall below those at the edge again.
+    X, _, train = data(n_units)
+    Y = np.random.default_rng(2).standard_normal((40, 4000))
+    groups = np.arange(40) if kind == "single" else labels(kind, train)
+    found = []
+    for far in (0.1, 1, np.inf):
+        monkeypatch.setattr(left_out, "FAR", far)
+        found.append(ridge.leave_one_out(X, Y, train, alphas=10.0 ** np.arange(8, -9, -0.5), groups=groups))
+    for fit in found[:2]:
+        np.testing.assert_array_equal(fit.alpha, found[2].alpha)
+
+
 def test_most_penalties_far_from_the_spectrum_are_passed_over():
     X, Y, train = data(300, n_voxels=50)
     U, s, _ = ridge._decompose(X[train] - X[train].mean(axis=0))
