@@ -323,13 +323,13 @@ def estimates(found, n_models, *, unit="subject and stimulus", n_resamples=1000,
     return _with_t(table, _free(unit, sizes))
 
 
-def pairwise(models, brain, *, measure="spearman", unit="subject and stimulus", n_resamples=1000, rng):
+def pairwise(found, n_models, *, unit="subject and stimulus", n_resamples=1000, rng):
     """Differences between the mean similarities of all pairs of models, each tested against none.
 
     Parameters
     ----------
-    models, brain, measure, unit, n_resamples, rng
-        As for `intervals`.
+    found, n_models, unit, n_resamples, rng
+        As for `resampled`.
 
     Returns
     -------
@@ -337,16 +337,15 @@ def pairwise(models, brain, *, measure="spearman", unit="subject and stimulus", 
         a, b (numbers of the models), value (similarity of a less that of b), se, low, high (95 %), p (two-sided
         t), n_free, p_fwe (Holm) and p_fdr (Benjamini-Hochberg) over the pairs.
     """
-    n_models, how = len(models), {"n_resamples": n_resamples, "rng": rng}
     rows = np.transpose(pairs(n_models)) if n_models > 1 else np.empty((0, 2), int)
     contrast = np.zeros((len(rows), n_models + 2))
     contrast[np.arange(len(rows)), rows[:, 0]] = 1
     contrast[np.arange(len(rows)), rows[:, 1]] = -1
-    found = resamples(np.vstack([models, brain]), measure=measure, stimuli=unit != "subject", **how)
-    sizes = len(brain), found.n_stimuli
+    sizes = len(found.observed) - n_models, found.n_stimuli
     value = _means(found.observed[None], np.ones((1, sizes[0]), int))[0, :-2]
     table = pd.DataFrame({"a": rows[:, 0], "b": rows[:, 1], "value": contrast[:, :-2] @ value})
-    table["se"] = np.sqrt(variance(covariance(found, n_models, unit=unit, **how), contrast, *sizes))
+    cov = covariance(found, n_models, unit=unit, n_resamples=n_resamples, rng=rng)
+    table["se"] = np.sqrt(variance(cov, contrast, *sizes))
     table = _with_t(table, _free(unit, sizes))
     return table.assign(p_fwe=corrected(table["p"], "holm"), p_fdr=corrected(table["p"], "fdr_bh"))
 

@@ -229,12 +229,12 @@ def differences(models, brain, *, measure="spearman", n_resamples=1000, seed=0):
     A = rdm.condensed(rdm.matched(models, stimuli).transpose("layer", *rdm.PAIR))
     names = models["layer"].values
     brain = rdm.matched(brain, stimuli).sortby("subject").transpose("roi", "subject", *rdm.PAIR)
-    tables = []
-    for roi, vectors in zip(brain["roi"].values, rdm.condensed(brain), strict=True):
-        there = vectors[np.isfinite(vectors).any(axis=1)]
+    regions = [vectors[np.isfinite(vectors).any(axis=1)] for vectors in rdm.condensed(brain)]
+    drawn, tables = _drawn_together(A, regions, measure, n_resamples, seed), []
+    for roi, there, found in zip(brain["roi"].values, regions, drawn, strict=True):
         unit = rdm_inference.UNITS[2] if len(there) > 1 else "stimulus"
-        how = {"measure": measure, "unit": unit, "n_resamples": n_resamples}
-        table = rdm_inference.pairwise(A, there, **how, rng=np.random.default_rng(seed))
+        rng = np.random.default_rng(seed).spawn(2)[0]
+        table = rdm_inference.pairwise(found, len(A), unit=unit, n_resamples=n_resamples, rng=rng)
         about = {"roi": str(roi), "measure": measure, "n_subjects": len(there), "n_stimuli": len(stimuli)}
         tables.append(table.assign(a=names[table["a"]], b=names[table["b"]], unit=unit, **about))
     columns = ["roi", "a", "b", "measure", "value", "low", "high", "p", "p_fwe", "p_fdr"]

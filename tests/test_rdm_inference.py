@@ -160,21 +160,27 @@ def test_intervals_cover_the_mean_of_all_subjects_and_stimuli():
     assert np.mean(covered) > 0.95 - 4 * 0.024
 
 
+def compared(models, brain, n_resamples=200):
+    """Differences between models."""
+    rng = np.random.default_rng(0)
+    found = inference.resamples(np.vstack([models, brain]), n_resamples=n_resamples, rng=rng)
+    return inference.pairwise(found, len(models), n_resamples=n_resamples, rng=rng)
+
+
 def test_differences_are_those_of_the_models():
     models, brain = brain_and_models(n_models=4)
-    table = inference.pairwise(models, brain, n_resamples=200, rng=np.random.default_rng(0))
+    table = compared(models, brain)
     values = comparison.similarities(models, brain, measure="spearman").mean(axis=1)
     np.testing.assert_allclose(table["value"], values[table["a"]] - values[table["b"]], atol=1e-12)
     assert (table["p_fwe"] >= table["p_fdr"]).all()
     assert (table["p_fdr"] >= table["p"]).all()
-    assert len(inference.pairwise(models[:1], brain, n_resamples=9, rng=np.random.default_rng(0))) == 0
+    assert len(compared(models[:1], brain, 9)) == 0
 
 
 def test_equal_models_do_not_differ():
     models, brain = brain_and_models()
-    same = np.vstack([models[:1], models[:1]])
-    row = inference.pairwise(same, brain, n_resamples=50, rng=np.random.default_rng(0)).iloc[0]
-    assert row["value"] == 0
+    row = compared(np.vstack([models[:1], models[:1]]), brain, 50).iloc[0]
+    assert row["value"] == pytest.approx(0, abs=1e-15)
     assert not row["p"] < 0.05
 
 
