@@ -192,7 +192,8 @@ def pooled_r2(scores):
     """Explained variance of a group of voxels as a share of what could be explained: a ratio of means.
 
     Mean r² over voxels, divided by the mean product of reliabilities. The mean of the voxels' own ratios is
-    biased upwards where reliabilities are low and vary by chance; this is not.
+    biased upwards where reliabilities are low and vary by chance. This is so only by what chance adds to r² itself,
+    of the order of 1 / number of test stimuli; `lib.correction.pooled_interval` is without that.
 
     Parameters
     ----------
@@ -203,11 +204,12 @@ def pooled_r2(scores):
     -------
     xarray.DataArray (split)
         Not clipped. Voxels whose score or reliability is NaN drop out; reliabilities that chance made negative
-        count. NaN where no voxel is left.
+        count. NaN where no voxel is left, or the mean product is not above 0.
     """
     ceiling = scores["reliability_voxel"] * scores["reliability_prediction"]
     counted = np.isfinite(scores["r2"] * ceiling)
-    return scores["r2"].where(counted).mean("voxel") / ceiling.where(counted).mean("voxel")
+    mean = ceiling.where(counted).mean("voxel")
+    return scores["r2"].where(counted).mean("voxel") / mean.where(mean > 0)
 
 
 def blocks(layer):

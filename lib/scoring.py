@@ -249,7 +249,7 @@ def _by_rule(scores, rule):
     else:
         chosen = _chosen(scores, rule)
         table = _per_subject(_read(chosen, clip=1)).groupby(["part", "subject"], sort=False)
-        table = table[["score", "relative_position"]].mean().join(_pooled(scores, chosen))
+        table = table[["score", "relative_position"]].mean().join(_pooled(scores, chosen, rule))
         table = table.reset_index().assign(iteration=0)
     table = table.rename(columns={"score": "value", "relative_position": "position"}).assign(rule=rule)
     return table[["rule", "part", "subject", "iteration", "value", "position", "pooled"]]
@@ -288,14 +288,18 @@ def _per_subject(values):
     return pd.concat([everywhere, regions.rename(columns={"roi": "part"})], ignore_index=True)
 
 
-def _pooled(scores, chosen):
-    """Ratio of means over the voxels of each subject and part, in the layers chosen."""
+def _pooled(scores, chosen, rule):
+    """Ratio of means over the voxels of each subject and part, in the layers chosen.
+
+    Voxels whose ceiling is not above 0 have no score of their own, but count here: in the layer chosen without one.
+    """
     pooled = pd.DataFrame({"pooled": pd.Series(dtype=float)})
     pooled.index = pd.MultiIndex.from_arrays([[], []], names=["part", "subject"])
     if "iteration" in chosen.dims or not scores.attrs["corrected"]:
         return pooled
-    layer = chosen["position"].fillna(1).astype(int) - 1
-    here = scores[["r2", "r2_corrected", *CEILING]].isel(layer=layer)
+    without = _chosen(scores.assign_attrs(corrected=0), rule)["position"]
+    layer = chosen["position"].fillna(without).fillna(1).astype(int) - 1
+    here = scores[["r2", *CEILING]].isel(layer=layer)
     for part in ("all", *sorted(set(scores["roi"].values.tolist()) - {""})):
         inside = here if part == "all" else here.isel(voxel=(here["roi"] == part).values)
         for subject, voxels in inside.groupby("subject"):

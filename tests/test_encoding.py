@@ -207,6 +207,8 @@ def test_one_repeat_is_not_corrected():
         assert scores[name].isnull().all()
     assert np.isfinite(scores.r2).all()
     assert encoding.pooled_r2(scores).isnull().all()
+    nothing = scores.assign(reliability_voxel=scores.r2 - 2, reliability_prediction=scores.r2 * 0 + 1)
+    assert encoding.pooled_r2(nothing).isnull().all()
 
 
 def test_incomplete_repeats_are_left_out_for_their_voxel():

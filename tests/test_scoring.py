@@ -234,6 +234,22 @@ def test_pooled_values_are_ratios_of_sums_in_the_layers_chosen(rule):
         assert table.loc[subject, "pooled"] == pytest.approx(ratio.mean(), rel=1e-12)
 
 
+@pytest.mark.parametrize("rule", ["nested", "same_data"])
+def test_voxels_without_a_ceiling_are_pooled_in_their_best_layer_too(rule):
+    scores = corrected()
+    best = xr.DataArray(np.arange(24) % N_LAYERS, dims="voxel")
+    r2 = xr.where(xr.DataArray(np.arange(N_LAYERS), dims="layer") == best, 0.4, 0.1) + 0 * scores["r2"]
+    share = xr.where(best == 2, -0.1, 0.8)  # as `ncsnr` gives by chance
+    scores = scores.assign(r2=r2, r2_left_out=r2, reliability_voxel=share + 0 * r2, r2_corrected=r2 / share)
+    scores["reliability_prediction"] = 1 + 0 * r2
+    scores["r2_corrected"] = scores["r2_corrected"].where(share > 0)
+    rows = scoring.choices(scores)
+    rows = rows[(rows["rule"] == rule) & (rows["part"] == "all")].set_index("subject")
+    for subject in "abc":
+        mean = share[(scores["subject"] == subject).values].mean().item()
+        assert rows.loc[subject, "pooled"] == pytest.approx(0.4 / mean, rel=1e-12)
+
+
 @pytest.mark.parametrize("published", [None, "tuckute2023"])
 def test_summaries_are_means_over_subjects_with_t_intervals(published):
     scores, rng = corrected(), np.random.default_rng(0)
