@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import nnls
 
+from lib import inference, rdm_inference
 from lib import rdm_comparison as comparison
-from lib import rdm_inference
 from lib.searchlight import pairs
 
 FITTED, EQUAL = "fitted", "equal weights"
@@ -90,6 +90,32 @@ def cross_validated(models, brain, *, measure="spearman", n_folds=4, rng):
             values = _tested(models[:, test], brain[:, test], subject, found, measure)
             rows += [(fold, subject, name, value, weight) for name, value, weight in values]
     return pd.DataFrame(rows, columns=["fold", "subject", "model", "value", "weight"])
+
+
+def over_subjects(table):
+    """Mean over subjects of what `cross_validated` finds, with t interval.
+
+    Folds of one subject are averaged first.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Of `cross_validated`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model (as there, without the bounds), value, low, high (NaN for one subject), n, unit ("subject"),
+        interval ("t"), lower and upper (noise ceiling over the same stimuli), weight (mean over folds).
+    """
+    each = table.groupby(["model", "subject"], sort=False)[["value", "weight"]].mean().reset_index()
+    rows = inference.mean_interval(each.drop(columns="weight"), value="value", by=["model"]).set_index(
+        "model"
+    )
+    bounds = rows["value"].loc[["lower", "upper"]]
+    weight = each.groupby("model")["weight"].mean()
+    rows = rows.drop(index=["lower", "upper"]).assign(weight=weight, interval="t", **bounds)
+    return rows.reset_index()
 
 
 def _among(chosen):

@@ -12,6 +12,7 @@ from lib.plugins import require
 
 ALL = "all"  # region of all voxels of a subject, inside or outside of named ones
 KEY = ["layer", "roi", "measure"]
+CEILING = ["roi", "measure", "bound", "unit", "value", "low", "high", "reranked", "n_subjects", "n_stimuli"]
 FEWEST = 5  # voxels below which a region has no RDM
 
 
@@ -241,6 +242,44 @@ def differences(models, brain, *, measure="spearman", n_resamples=1000, seed=0):
     return pd.concat(tables, ignore_index=True)[[*columns, "n_subjects", "n_stimuli", "unit"]]
 
 
+def ceilings(brain, *, measure="spearman", n_resamples=1000, seed=0):
+    """Noise ceiling of each region, with an interval for each choice of what is drawn anew.
+
+    Parameters
+    ----------
+    brain : xarray.DataArray (subject, roi, stimulus, stimulus_2)
+        Regions with fewer than two subjects are left out.
+    measure : str
+        See `lib.rdm_comparison`.
+    n_resamples : int
+    seed : int
+
+    Returns
+    -------
+    pandas.DataFrame
+        roi, measure, bound ("lower", "upper"), unit ("subject", "stimulus", "subject and stimulus"), value, low,
+        high (95 % bootstrap-t), reranked ("spearman": the bound of mean ranks that are ranked again, as an RDM's
+        would be; NaN else), n_subjects, n_stimuli.
+    """
+    stimuli = np.sort(rdm.identifiers(brain["stimulus"].values))
+    brain = rdm.matched(brain, stimuli).sortby("subject").transpose("roi", "subject", *rdm.PAIR)
+    regions = [vectors[np.isfinite(vectors).any(axis=1)] for vectors in rdm.condensed(brain)]
+    regions = {roi: v for roi, v in zip(brain["roi"].values.astype(str), regions, strict=True) if len(v) > 1}
+    if not regions:
+        return pd.DataFrame(columns=CEILING)
+    none = np.empty((0, len(stimuli) * (len(stimuli) - 1) // 2))
+    drawn, rows = _drawn_together(none, list(regions.values()), measure, n_resamples, seed), []
+    for (roi, vectors), found in zip(regions.items(), drawn, strict=True):
+        again = rdm_inference.bounds(vectors, reranked=True) if measure == "spearman" else (np.nan, np.nan)
+        about = {"roi": roi, "measure": measure, "reranked": again}
+        for unit in rdm_inference.UNITS:
+            how = {"unit": unit, "n_resamples": n_resamples, "rng": np.random.default_rng(seed).spawn(2)[0]}
+            table = rdm_inference.estimates(found, 0, **how).rename(columns={"what": "bound"})
+            sizes = {"n_subjects": len(vectors), "n_stimuli": len(stimuli)}
+            rows.append(table.assign(unit=unit, **about, **sizes))
+    return pd.concat(rows, ignore_index=True)[CEILING]
+
+
 def half_similarities(models, brain, train, *, measure="spearman"):
     """Similarities of RDMs of the train stimuli, and of the test stimuli, of each split.
 
@@ -408,88 +447,6 @@ def between_regions(brain, *, measure="pearson", n_resamples=1000, seed=0):
         one = rdm_inference.intervals(named[a][None], named[b][None], **how, rng=np.random.default_rng(seed))
         rows.append((a, b, measure, *one.loc[0, ["value", "low", "high"]], len(stimuli), "stimulus"))
     return pd.DataFrame(rows, columns=["a", "b", "measure", "value", "low", "high", "n", "unit"])
-
-
-def quotable(summaries):
-    """Rows of numbers.csv from tables of `summary` and `best_table` of several results.
-
-    Parameters
-    ----------
-    summaries : pandas.DataFrame
-        Rows of these tables, with columns target and model; those of `best_table` have no layer.
-
-    Returns
-    -------
-    pandas.DataFrame
-        name (`rsa/<target>/<model>/<measure>/<roi>[/<layer>]`), value, low, high, n, unit, what.
-    """
-    layered = "layer" in summaries and summaries["layer"].notna().any()
-    parts = ["target", "model", "measure", "roi", *(["layer"] if layered else [])]
-    named = summaries[parts].astype("string").replace("/", "_", regex=True)
-    if layered:
-        named = named.assign(layer=named["layer"].fillna(""))
-    name = ("rsa/" + named.agg("/".join, axis=1)).str.rstrip("/").str.lower()
-    told = summaries["measure"].map(comparison.MEASURES)
-    ceiling = summaries.apply(lambda row: f"noise ceiling {row['lower']:.3f} to {row['upper']:.3f}", axis=1)
-    ceiling = ceiling.where(summaries["lower"].notna(), "no noise ceiling: one subject")
-    best = summaries["layer"].isna() if layered else pd.Series(True, summaries.index)
-    kind = pd.Series("mean over subjects, one layer or model", summaries.index)
-    kind = kind.mask(best, "best layer, chosen and read on different stimuli")
-    interval = pd.Series("95 % bootstrap-t interval", summaries.index).mask(best, "95 % t interval")
-    interval = interval.where(summaries["low"].notna(), "no interval: one subject")
-    what = told + ", " + kind + "; " + interval + "; " + ceiling
-    found = summaries.assign(name=name, what=what)
-    if "n_subjects" in found:
-        units = np.where(found["unit"] == "stimulus", found["n_stimuli"], found["n_subjects"])
-        found["n"] = found["n"].fillna(pd.Series(units, found.index)) if "n" in found else units
-    return found[["name", "value", "low", "high", "n", "unit", "what"]]
-
-
-def quotable_regions(regions):
-    """Rows of numbers.csv from tables of `between_regions`.
-
-    Parameters
-    ----------
-    regions : pandas.DataFrame
-        Rows of these tables, with a column target.
-
-    Returns
-    -------
-    pandas.DataFrame
-        name (`rsa/<target>/<b>/<measure>/<a>`), value, low, high, n, unit, what.
-    """
-    parts = regions[["target", "b", "measure", "a"]].astype("string").replace("/", "_", regex=True)
-    what = (
-        regions["measure"].map(comparison.MEASURES)
-        + " of two regions, mean over subjects; 95 % bootstrap-t interval"
-    )
-    named = regions.assign(name=("rsa/" + parts.agg("/".join, axis=1)).str.lower(), what=what)
-    return named[["name", "value", "low", "high", "n", "unit", "what"]]
-
-
-def quotable_differences(table):
-    """Rows of numbers.csv from tables of `differences`.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Rows of these tables, with a column target.
-
-    Returns
-    -------
-    pandas.DataFrame
-        name (`rsa/<target>/<a>/difference/<roi>/<b>`), value, low, high, n, unit, what (with p).
-    """
-    parts = table.assign(what="difference")[["target", "a", "what", "roi", "b"]]
-    parts = parts.astype("string").replace("/", "_", regex=True)
-    told = (
-        table["measure"].map(comparison.MEASURES)
-        + ", first model less the last; 95 % bootstrap-t interval, p = "
-    )
-    what = told + table["p"].map("{:.2g}".format) + ", Holm-corrected " + table["p_fwe"].map("{:.2g}".format)
-    n = table["n_stimuli"].where(table["unit"] == "stimulus", table["n_subjects"])
-    named = table.assign(name=("rsa/" + parts.agg("/".join, axis=1)).str.lower(), n=n, what=what)
-    return named[["name", "value", "low", "high", "n", "unit", "what"]]
 
 
 def _regions(responses):

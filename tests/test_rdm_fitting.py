@@ -74,3 +74,17 @@ def test_a_single_subject_is_tested_on_other_stimuli():
     assert table[["lower", "upper"]].isna().all()
     with pytest.raises(ValueError, match="fewer than three each"):
         fitting.cross_validated(models, brain, n_folds=9, rng=np.random.default_rng(0))
+
+
+def test_subjects_are_averaged_after_their_folds():
+    table = fitting.cross_validated(*planted(noise=0.1), rng=np.random.default_rng(0))
+    found = fitting.over_subjects(table).set_index("model")
+    means = table.groupby("model")["value"].mean()
+    np.testing.assert_allclose(found["value"], means[found.index].to_numpy(float), rtol=1e-12)
+    assert found["lower"].iloc[0] == pytest.approx(means["lower"])
+    assert set(found.index) == {0, 1, 2, fitting.FITTED, fitting.EQUAL}
+    assert found.loc[fitting.FITTED, ["low", "high", "n"]].notna().all()
+    alone = fitting.over_subjects(
+        fitting.cross_validated(*planted(n_subjects=1), rng=np.random.default_rng(0))
+    )
+    assert alone["low"].isna().all()

@@ -218,17 +218,17 @@ def test_ceilings_of_halves_are_the_bounds_of_the_test_stimuli():
     assert found["lower"].sel(subject="p4", roi="B").isnull().all()
 
 
-def test_tables_can_be_quoted():
-    data = responses()
-    brain = rsa.of_brain(data)
-    table, _ = rsa.summary(models(), brain, n_resamples=20, n_permutations=19)
-    halves = rsa.half_similarities(models(), brain, data["train"])
-    best = rsa.best_table(rsa.best_layer(halves), rsa.half_ceilings(brain, data["train"]), measure="spearman")
-    rows = rsa.quotable(pd.concat([table, best], ignore_index=True).assign(target="toy", model="net"))
-    assert not rows["name"].duplicated().any()
-    assert {"rsa/toy/net/spearman/a", "rsa/toy/net/spearman/a/second"} <= set(rows["name"])
-    assert rows["n"].notna().all()
-    assert list(rows) == ["name", "value", "low", "high", "n", "unit", "what"]
+def test_ceilings_have_an_interval_for_each_unit():
+    brain = rsa.of_brain(responses())
+    found = rsa.ceilings(brain, n_resamples=100).set_index(["roi", "bound", "unit"])
+    summary, _ = rsa.summary(models(), brain, n_resamples=2, n_permutations=1)
+    both = found.xs("subject and stimulus", level="unit")
+    for bound in ("lower", "upper"):
+        expected = summary.groupby("roi")[bound].first()
+        np.testing.assert_allclose(both.xs(bound, level="bound")["value"][expected.index], expected)
+    assert ((found["low"] < found["value"]) & (found["value"] < found["high"])).all()
+    assert (found["reranked"] - found["value"]).abs().max() < 0.02
+    assert len(rsa.ceilings(brain.isel(subject=[0]))) == 0
 
 
 @pytest.fixture(scope="module")
@@ -247,8 +247,6 @@ def test_human_and_monkey_are_as_alike_as_published(objects92):
     assert found["value"] == pytest.approx(0.4912, abs=5e-5)
     assert found["low"] < 0.4912 < found["high"]
     assert (found["a"], found["b"]) == ("human_it", "monkey_it")
-    quoted = rsa.quotable_regions(pd.DataFrame([found | {"target": "objects92"}]))
-    assert quoted["name"].tolist() == ["rsa/objects92/monkey_it/pearson/human_it"]
 
 
 @pytest.mark.mirror
@@ -281,5 +279,3 @@ def test_differences_are_those_of_the_summary():
         assert row.value == pytest.approx(value[row.roi, row.a] - value[row.roi, row.b], abs=1e-12)
     sure = found[(found["roi"] == "A") & (found["p_fwe"] < 0.05)]
     assert sorted(zip(sure["a"], sure["b"], strict=True)) == [("first", "second"), ("second", "third")]
-    rows = rsa.quotable_differences(found.assign(target="toy"))
-    assert "rsa/toy/first/difference/a/second" in rows["name"].tolist()
