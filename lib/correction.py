@@ -19,7 +19,7 @@ PUBLISHED = {"reliability": reliability.PUBLISHED, "ncsnr": ("allen2022",)}
 MOST_HALVES = 35
 
 
-def terms(train, test, predictions, *, rule="reliability", n_repeats, published=None):
+def terms(train, test, predictions, *, rule="reliability", n_repeats, n_fitted=None, published=None):
     """What r² is divided by to correct it for noise: a term for the response and one for its prediction.
 
     Corrected r² = r² / (voxel · prediction), see `lib.reliability.corrected_r2`; r² is that of the prediction
@@ -45,6 +45,8 @@ def terms(train, test, predictions, *, rule="reliability", n_repeats, published=
     rule : {"reliability", "split-half", "ncsnr", "explainable-variance"}
     n_repeats : array (n_voxels,)
         Number of repeats that were averaged; read by "reliability" only, the others count them per stimulus.
+    n_fitted : array (n_voxels,), optional
+        The same of the responses that models were fitted to, if those that tell how reliable a voxel is are others.
     published : str, optional
         The rule as published: "tuckute2023" of "reliability", "allen2022" of "ncsnr".
 
@@ -68,7 +70,9 @@ def terms(train, test, predictions, *, rule="reliability", n_repeats, published=
     if published is not None:
         plugins.require(published, PUBLISHED.get(rule, ()), f"published version of {rule}")
     if rule == "reliability":
-        return tuple(_reliability(Y, np.asarray(n_repeats), published) for Y in (train, predictions))
+        numbers = n_repeats, n_repeats if n_fitted is None else n_fitted
+        sides = zip((train, predictions), numbers, strict=True)
+        return tuple(_reliability(Y, np.asarray(number), published) for Y, number in sides)
     shares = {
         "split-half": split_half,
         "ncsnr": partial(noise_ceiling, published=published),

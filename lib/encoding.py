@@ -1,12 +1,10 @@
 """Encoding: how well one layer predicts every voxel, split by split, corrected for unreliable responses."""
 
-from typing import NamedTuple
-
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from lib import folds, metrics, plugins, reliability, ridge
+from lib import folds, measured, metrics, plugins, reliability, ridge
 from lib.correction import terms
 
 BYTES_PER_BLOCK = 64e6
@@ -33,18 +31,6 @@ MEANING = {
     "n_repeats": "number of complete repeats, or if other repeats are used too, the smallest of any stimulus",
     "constant_units": "number of units that are the same for all stimuli",
 }
-
-
-class _Shown(NamedTuple):
-    """Responses to some stimuli: (repeat, stimulus, voxel), their mean over repeats, number of repeats (voxel)."""
-
-    repeats: np.ndarray
-    mean: np.ndarray
-    number: np.ndarray
-
-    def at(self, stimuli):
-        """The same, of some of the stimuli."""
-        return self._replace(repeats=self.repeats[:, stimuli], mean=self.mean[stimuli])
 
 
 def encode(
@@ -108,20 +94,16 @@ def encode(
     correction).
     """
     plugins.require(penalty, PENALTIES, "choice of penalty")
-    trains = responses["train"].transpose("split", "stimulus").values.astype(bool)
-    held_out = _held_out(responses, trains, correction)
-    X, n_constant = _layer(
-        features, responses, responses["test_stimulus"].values.tolist() if held_out else ()
-    )
-    shown = _shown(responses["response"].transpose("repeat", "stimulus", "voxel").values, correction)
-    columns, splits = _columns(shown, len(X), correction), []
-    for train in trains:
-        rows = np.append(train, np.zeros(len(X) - len(train), bool))
-        left_out = _left_out_together(responses, train, penalty, len(X))
+    trains, held_out = measured.trains(responses), measured.held_out(responses, correction)
+    X, n_constant = _layer(features, responses)
+    shown = measured.shown(responses, correction)
+    columns, splits = measured.columns(shown, len(X), correction), []
+    for rows in trains:
+        left_out = _left_out_together(responses, rows, penalty)
         fit = ridge.leave_one_out(X, columns, rows, alphas=alphas, groups=left_out, device=device)
-        test = shown.at(~train) if held_out is None else held_out
-        sides = shown.at(train), test, test if held_out else shown.at(train)
-        found = _scores(fit, fit.predictions[~rows], sides, rule=correction, published=published)
+        train = shown.at(rows[: responses.sizes["stimulus"]])
+        test = held_out or shown.at(~rows)
+        found = _scores(fit, rows, (train, test, held_out or train), rule=correction, published=published)
         predicted = fit.predictions[~rows if held_out else ...]
         splits.append(found | {"prediction": predicted[:, : responses.sizes["voxel"]].astype(np.float32)})
     scores = _labelled(splits, responses, (held_out or shown).number)
@@ -228,13 +210,13 @@ def blocks(layer):
         yield layer[:, start : start + step].values
 
 
-def _layer(features, responses, tested):
+def _layer(features, responses):
     """The layer, compressed, and its number of constant units.
 
     Rows are in the order of the responses' stimuli, then of the stimuli tested; others held out are left alone.
     """
     features = features.transpose("stimulus", ...)
-    stimuli = [*responses["stimulus"].values.tolist(), *tested]
+    stimuli = measured.stimuli(responses)
     held_out = responses["test_stimulus"].values.tolist() if "test_stimulus" in responses.variables else ()
     row = {name: index for index, name in enumerate(features["stimulus"].values.tolist())}
     missing = [name for name in stimuli if name not in row]
@@ -254,71 +236,34 @@ def _layer(features, responses, tested):
     return ridge.compress(counted())[[row[name] for name in stimuli]], int(sum(n_constant))
 
 
-def _held_out(responses, trains, rule):
-    """Responses to the held-out stimuli if splits train on all others; None if each split has its own test."""
-    whole = trains.all(axis=1)
-    if not whole.any():
-        return None
-    if not whole.all() or "test_response" not in responses:
-        odd = np.flatnonzero(whole)[:3].tolist()
-        raise ValueError(
-            f"splits {odd} train on all stimuli; that needs `test_response` to test on, and no other splits"
-        )
-    Y = responses["test_response"].transpose("test_repeat", "test_stimulus", "voxel").values
-    return _shown(Y, rule)
-
-
-def _shown(Y, rule):
-    """Repeats, those that are not used as NaN, their mean, and how many there are."""
-    here = np.isfinite(Y)
-    if rule == "reliability":  # compares whole repeats
-        here = here.all(axis=1, keepdims=True)
-    number = here.sum(axis=0)
-    total = np.where(here, Y, 0).sum(axis=0)
-    mean = np.where(number.min(axis=0) > 0, total / np.maximum(number, 1), np.nan)
-    return _Shown(np.where(here, Y, np.nan), mean, number.min(axis=0))
-
-
-def _columns(shown, n_rows, rule):
-    """Responses to be fitted (stimulus, target · voxel): the mean and, where the rule needs it, each repeat."""
-    targets = [shown.mean, *(shown.repeats if rule == "reliability" and len(shown.repeats) > 1 else ())]
-    columns = np.empty((n_rows, len(targets), shown.mean.shape[1]))
-    for index, target in enumerate(targets):
-        columns[: len(target), index] = target
-    columns[len(shown.mean) :] = np.nan
-    return columns.reshape(n_rows, -1)
-
-
-def _left_out_together(responses, train, penalty, n_rows):
+def _left_out_together(responses, rows, penalty):
     """Label of each row: what is left out together when the penalty is chosen; None for single stimuli."""
     if penalty == "leave-one-out":
         return None
     if penalty == "leave-one-run-out":
         labels = folds.runs(responses)
     else:
+        train = rows[: responses.sizes["stimulus"]]
         stimuli = responses.isel(stimulus=train)
         groups = stimuli["group"].values if "group" in stimuli.coords else None
         labels = np.full(len(train), -1)
         labels[train] = folds.parts(stimuli["stimulus"].values, INNER_FOLDS, groups=groups)
-    return np.append(labels, np.repeat(labels[:1], n_rows - len(labels)))
+    return np.append(labels, np.repeat(labels[:1], len(rows) - len(labels)))
 
 
-def _scores(fit, tested, sides, *, rule, published):
+def _scores(fit, rows, sides, *, rule, published):
     """Variables of one split, by name, from the fits of the mean and, if any, of single repeats.
 
     The sides are the responses to train and to test stimuli, and those that tell how reliable voxels are.
     """
-    train, test, measured = sides
+    train, test, told = sides
     shape = -1, test.mean.shape[1]
-    tested = tested.reshape(len(tested), *shape)
+    tested = fit.predictions[~rows].reshape(len(test.mean), *shape)
     alpha, edge, constant, r_train, left_out = (values.reshape(shape) for values in fit[1:])
     r = _correlation(test.mean, tested[:, 0], constant[0])
-    singles, none = np.moveaxis(tested[:, 1:], 1, 0), np.empty((0, *tested[:, 0].shape))
-    how = {"rule": rule, "published": published}
-    voxel, both = terms(measured.repeats, test.repeats, none, n_repeats=measured.number, **how)
-    if rule == "reliability":
-        # A constant prediction has no correlation, so its pairs drop out.
-        _, both = terms(none, none, singles, n_repeats=train.number, **how)
+    singles = np.moveaxis(tested[:, 1:], 1, 0)  # a constant one has no correlation, so its pairs drop out
+    numbers = {"n_repeats": told.number, "n_fitted": train.number}
+    voxel, both = terms(told.repeats, test.repeats, singles, rule=rule, published=published, **numbers)
     return {
         "r": r,
         "r2": np.maximum(r, 0) ** 2,

@@ -7,7 +7,7 @@ import pandas as pd
 import xarray as xr
 from scipy import stats
 
-from lib import banded, features, inference, metrics, partition, plugins, rdm_comparison, ridge
+from lib import banded, features, inference, measured, metrics, partition, plugins, rdm_comparison, ridge
 from lib import correction as noise
 
 MEANING = {
@@ -69,9 +69,7 @@ def bands(source, sets, responses):
     """
     for layer in (layer for members in sets.values() for layer in members):
         plugins.require(layer, features.layers(source), "layer")
-    stimuli = responses["stimulus"].values
-    if responses["train"].all():
-        stimuli = np.concatenate([stimuli, responses["test_stimulus"].values])
+    stimuli = measured.stimuli(responses)
     return {
         name: banded.together(
             ridge.compress(features.blocks(source, layer, ids=stimuli)) for layer in members
@@ -125,22 +123,18 @@ def encoding(sets, responses, *, alphas=banded.ALPHAS, correction="reliability",
     banded models); de Heer, Huth, Griffiths, Gallant & Theunissen (2017), J Neurosci 37:6539 (partitioning of
     encoding models).
     """
-    trains = responses["train"].transpose("split", "stimulus").values.astype(bool)
-    rows = _rows(trains, responses)
+    rows, n_stimuli = measured.trains(responses), responses.sizes["stimulus"]
     _check(sets, rows)
-    shown = _shown(responses["response"].transpose("repeat", "stimulus", "voxel").values, correction)
-    held_out = None
-    if rows.shape != trains.shape:
-        tested = responses["test_response"].transpose("test_repeat", "test_stimulus", "voxel").values
-        held_out = _shown(tested, correction)
-    columns = _columns(shown, rows.shape[1], correction)
-    terms = partial(noise.terms, rule=correction, published=published, n_repeats=(held_out or shown)[2])
+    shown, held_out = measured.shown(responses, correction), measured.held_out(responses, correction)
+    columns = measured.columns(shown, rows.shape[1], correction)
+    numbers = {"n_repeats": (held_out or shown).number, "n_fitted": shown.number}
+    terms = partial(noise.terms, rule=correction, published=published, **numbers)
     splits = []
-    for train, row in zip(trains, rows, strict=True):
+    for row in rows:
         fits = banded.unions(sets, columns, row, alphas=alphas, device=device)
-        repeats, mean = held_out[:2] if held_out else (shown[0][:, ~train], shown[1][~train])
-        voxel_side = repeats if held_out else shown[0][:, train]
-        splits.append([_scores(fit, row, mean, partial(terms, voxel_side, repeats)) for fit in fits.values()])
+        test, told = held_out or shown.at(~row), held_out or shown.at(row[:n_stimuli])
+        sides = partial(terms, told.repeats, test.repeats)
+        splits.append([_scores(fit, row, test.mean, sides) for fit in fits.values()])
     return _labelled(splits, list(sets), responses, rows).assign_attrs(correction=correction)
 
 
@@ -233,7 +227,7 @@ def collinearity(sets, responses):
     ----------
     Kornblith, Norouzi, Lee & Hinton (2019), ICML, section 3 (linear regression and CKA as similarities).
     """
-    trains = _rows(responses["train"].transpose("split", "stimulus").values.astype(bool), responses)
+    trains = measured.trains(responses)
     _check(sets, trains)
     table = []
     for name, X in sets.items():
@@ -273,36 +267,6 @@ def quotable(summaries):
     return summaries.assign(name=name.str.lower(), what=what)[
         ["name", "value", "low", "high", "n", "unit", "what"]
     ]
-
-
-def _rows(trains, responses):
-    """Train stimuli among all rows of the sets (split, row): those of `test_stimulus` come last, if they test."""
-    if not trains.all(axis=1).any():
-        return trains
-    if not trains.all() or "test_response" not in responses:
-        raise ValueError("splits that train on all stimuli need `test_response`, and no other splits beside")
-    n_test = responses.sizes["test_stimulus"]
-    return np.hstack([trains, np.zeros((len(trains), n_test), bool)])
-
-
-def _shown(Y, rule):
-    """Repeats, those that are not used as NaN, their mean, and the number of repeats, all per voxel."""
-    here = np.isfinite(Y)
-    if rule == "reliability":  # compares whole repeats
-        here = here.all(axis=1, keepdims=True)
-    number = np.broadcast_to(here.sum(axis=0), Y.shape[1:])
-    total = np.where(here, Y, 0).sum(axis=0)
-    mean = np.where(number.min(axis=0) > 0, total / np.maximum(number, 1), np.nan)
-    return np.where(here, Y, np.nan), mean, number.min(axis=0)
-
-
-def _columns(shown, n_rows, rule):
-    """Responses to be fitted (row, target · voxel): the mean and, where the rule needs it, each repeat."""
-    repeats, mean, _ = shown
-    targets = np.stack([mean, *(repeats if rule == "reliability" and len(repeats) > 1 else ())], axis=1)
-    columns = np.full((n_rows, *targets.shape[1:]), np.nan)
-    columns[: len(targets)] = targets
-    return columns.reshape(n_rows, -1)
 
 
 def _scores(fit, rows, mean, terms):

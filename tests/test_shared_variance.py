@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from lib import banded, correction, folds, metrics, partition, ridge, shared_variance
+from lib import banded, correction, folds, metrics, partition, reliability, ridge, shared_variance
 
 N_DIRECTIONS = 4
 SHARES = {"a": 0.2, "b": 0.05, "a & b": 0.35}
@@ -90,6 +90,15 @@ def test_parts_sum_to_the_score_of_all_sets(planted):
     np.testing.assert_allclose(found["part_corrected"].sum("part"), full["r2"] / full["ceiling"], atol=1e-12)
     assert found["part"].values.tolist() == ["a", "b", "a & b"]
     np.testing.assert_allclose(found["weight"].sum("set"), 1)
+
+
+def test_parts_are_corrected_by_each_unions_own_ceiling(planted):
+    *_, found = planted
+    a, b, both = (found["r2"] / found["ceiling"]).transpose("union", "split", "voxel").values
+    np.testing.assert_allclose(
+        found["part_corrected"], np.stack([both - b, both - a, a + b - both]), atol=1e-12
+    )
+    assert (abs(found["ceiling"].diff("union")) > 1e-3).mean() > 0.5
 
 
 def of_all(found):
@@ -256,8 +265,14 @@ def test_held_out_stimuli_test_what_all_others_trained():
     fit = banded.leave_one_out([sets["a"], sets["b"]], columns, train)
     r = metrics.pearson(test.mean(axis=0), fit.predictions[70:])
     np.testing.assert_allclose(found["r2"].sel(union="a & b").values[0], r * abs(r))
+    # Two repeats are fitted, the mean of four is scored.
+    padded = np.concatenate([Y, np.zeros((2, 30, 6))], axis=1)
+    single = [banded.leave_one_out([sets["a"], sets["b"]], y, train).predictions[70:] for y in padded]
+    prediction = reliability.reliability(metrics.pearson(*single), 2, 30)
+    voxel = reliability.reliability(reliability.single_repeat_reliability(test), 4, 30)
+    np.testing.assert_allclose(found["ceiling"].sel(union="a & b").values[0], voxel * prediction)
     assert (found.attrs["n_train"], found.attrs["n_test"]) == (70, 30)
-    with pytest.raises(ValueError, match="need `test_response`"):
+    with pytest.raises(ValueError, match="that needs `test_response`"):
         shared_variance.encoding(sets, responses.drop_vars("test_response"))
 
 
