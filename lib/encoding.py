@@ -260,7 +260,7 @@ def _scores(fit, rows, sides, *, rule, published):
     shape = -1, test.mean.shape[1]
     tested = fit.predictions[~rows].reshape(len(test.mean), *shape)
     alpha, edge, constant, r_train, left_out = (values.reshape(shape) for values in fit[1:])
-    r = _correlation(test.mean, tested[:, 0], constant[0])
+    r = metrics.fit_correlation(test.mean, tested[:, 0], constant[0])
     singles = np.moveaxis(tested[:, 1:], 1, 0)  # a constant one has no correlation, so its pairs drop out
     numbers = {"n_repeats": told.number, "n_fitted": train.number}
     voxel, both = terms(told.repeats, test.repeats, singles, rule=rule, published=published, **numbers)
@@ -278,12 +278,6 @@ def _scores(fit, rows, sides, *, rule, published):
         "constant_repeats": constant[1:].sum(axis=0).astype(np.int8),
         "constant_response": (test.mean[:1] == test.mean).all(axis=0).astype(np.int8),
     }
-
-
-def _correlation(Y, Y_hat, constant):
-    """Pearson correlation, 0 for a constant prediction of responses that do vary."""
-    r = metrics.pearson(Y, Y_hat)
-    return np.where(constant & (Y[:1] != Y).any(axis=0), 0, r)
 
 
 def _labelled(splits, responses, n_repeats):

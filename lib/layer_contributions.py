@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from lib import banded, inference, layer_weighted, layers, metrics
+from lib import banded, inference, layer_weighted, layers, measured, metrics
 
 
 def table(scores):
@@ -35,7 +35,7 @@ def banded_scores(columns, responses, *, device=None):
     Parameters
     ----------
     columns : dict of str to array (n_stimuli, n_columns)
-        Compressed layers, stimuli in the order of the responses.
+        Compressed layers, stimuli in the order of the responses (`measured.stimuli`).
     responses : xarray.Dataset
         As for `layer_weighted.encode`.
     device : str, optional
@@ -46,12 +46,15 @@ def banded_scores(columns, responses, *, device=None):
         `r`, 0 for a constant prediction, and `r2`, 0 where r is negative (split, voxel); NaN for voxels that
         are constant or not finite.
     """
-    mean, trains = responses["response"].mean("repeat").transpose("stimulus", "voxel"), responses["train"]
-    r = []
-    for train in trains.transpose("split", "stimulus").values.astype(bool):
-        fit = banded.leave_one_out(list(columns.values()), mean.values, train, device=device)
-        values = metrics.pearson(mean.values[~train], fit.predictions[~train])
-        r.append(np.where(fit.constant, 0, values))
+    trains, shown, held_out = (
+        measured.trains(responses),
+        measured.shown(responses),
+        measured.held_out(responses),
+    )
+    Y, r = shown.mean if held_out is None else np.concatenate([shown.mean, held_out.mean]), []
+    for train in trains:
+        fit = banded.leave_one_out(list(columns.values()), Y, train, device=device)
+        r.append(metrics.fit_correlation(Y[~train], fit.predictions[~train], fit.constant))
     coords = {name: c for name, c in responses.coords.items() if set(c.dims) <= {"split", "voxel"}}
     r = xr.DataArray(np.array(r), dims=("split", "voxel"), coords=coords)
     return xr.Dataset({"r": r, "r2": np.maximum(r, 0) ** 2})

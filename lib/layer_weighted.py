@@ -8,7 +8,7 @@ import xarray as xr
 from scipy import linalg
 from threadpoolctl import threadpool_limits
 
-from lib import encoding, layer_weights, metrics, plugins, ridge
+from lib import encoding, layer_weights, measured, metrics, plugins, ridge
 
 PUBLISHED = ("zhou2022",)
 
@@ -48,8 +48,9 @@ def encode(layers, responses, *, by=("subject", "roi"), published=None, drop_one
     Parameters
     ----------
     layers : dict of str to array (n_stimuli, n_columns) or (n_splits, n_stimuli, n_columns)
-        Each layer as `ridge.compress` gives it, stimuli in the order of the responses; one per split where
-        units are scaled by train stimuli (`standardisation.pieces`). With `published`, the features themselves.
+        Each layer as `ridge.compress` gives it, stimuli in the order of the responses, then those of a fixed test
+        (`measured.stimuli`); one per split where units are scaled by train stimuli (`standardisation.pieces`). With
+        `published`, the features themselves.
     responses : xarray.Dataset
         As for `encoding.encode`; coordinates named in `by` on `voxel`. Voxels of an empty label are left out.
     by : tuple of str
@@ -113,7 +114,7 @@ def single_layer(layers, responses, *, by=("subject", "roi"), **how):
 
 def _each(region, layers, responses, by, how):
     """Results of a function of one region and split, for all of them, as one data set."""
-    trains = responses["train"].transpose("split", "stimulus").values.astype(bool)
+    trains = measured.trains(responses)
     layers, groups = _checked(layers, trains), _groups(responses, by)
     parts = []
     for split, train in enumerate(trains):
@@ -143,7 +144,7 @@ def _each(region, layers, responses, by, how):
 
 def _weighted_region(scaled, responses, how, *, drop_one):
     """Scores, and weights and contributions of layers, of one region and split."""
-    train, Y, usable, counts = _usable(responses)
+    train, Y, usable, counts = _usable(responses, how)
     if not usable.any():
         return _ridge(scaled, np.zeros(len(scaled)), responses, how), _unknown(len(scaled), drop_one) | counts
     kernels, Y = np.stack([X[train] @ X[train].T for X in scaled]), Y[:, usable]
@@ -160,26 +161,26 @@ def _weighted_region(scaled, responses, how, *, drop_one):
 
 def _single_region(scaled, responses, how):
     """Scores of the region's best layer, and which it is, in one split."""
-    train, Y, usable, counts = _usable(responses)
+    train, Y, usable, counts = _usable(responses, how)
     errors = np.full(len(scaled), np.nan)
     if usable.any():
         columns = layer_weights.columns(Y[np.ix_(train, usable)])
         errors = np.array([layer_weights.scaled_error(X[train] @ X[train].T, columns)[0] for X in scaled])
-    chosen = (errors == np.fmin.reduce(errors)).astype(float)
-    scores = _ridge(scaled, chosen, responses, how)
+    best = (errors == np.fmin.reduce(errors)).astype(float)
+    scores, chosen = _ridge(scaled, best, responses, how), np.where(np.isnan(errors), np.nan, best)
     return scores, {"chosen": chosen, "left_out": errors.min(), "n_voxels": int(usable.sum())} | counts
 
 
-def _usable(responses):
-    """Train stimuli, mean responses, voxels that vary there and are complete, and counts of the others."""
-    train = responses["train"].values[0].astype(bool)
-    repeats = responses["response"].transpose("repeat", "stimulus", "voxel").values
-    complete = np.isfinite(repeats).all(axis=1, keepdims=True)
-    n_repeats = complete.sum(axis=0)[0]
-    Y = np.where(complete, repeats, 0).sum(axis=0) / np.maximum(n_repeats, 1)
-    constant = (Y[train] == Y[train][:1]).all(axis=0) & (n_repeats > 0)
-    counts = {"n_constant": int(constant.sum()), "n_missing": int((n_repeats == 0).sum())}
-    return train, Y, (n_repeats > 0) & ~constant, counts
+def _usable(responses, how):
+    """Train rows, mean responses, voxels that vary there and are complete, and counts of the others."""
+    rule = how.get("correction", "reliability")
+    (train,), held_out = measured.trains(responses), measured.held_out(responses, rule)
+    Y = measured.shown(responses, rule).mean
+    Y = Y if held_out is None else np.concatenate([Y, held_out.mean])
+    missing = np.isnan(Y).any(axis=0)
+    constant = (Y[train] == Y[train][:1]).all(axis=0) & ~missing
+    counts = {"n_constant": int(constant.sum()), "n_missing": int(missing.sum())}
+    return train, Y, ~missing & ~constant, counts
 
 
 def _unknown(n_layers, drop_one):
@@ -202,7 +203,7 @@ def _scaled(layers, train):
 
 def _ridge(scaled, a, responses, how):
     """Predictions and scores of layers scaled by their weights."""
-    X, stimuli = _together(scaled, a), responses["stimulus"].values
+    X, stimuli = _together(scaled, a), measured.stimuli(responses)
     features = xr.DataArray(X, dims=("stimulus", "unit"), coords={"stimulus": stimuli})
     return encoding.encode(features, responses, **how)
 
@@ -229,9 +230,13 @@ def _parts(scaled, a, Y, train, alpha):
 
 
 def _contributions(parts, Y):
-    """How much of the match with test responses each layer's part makes up, in three ways."""
+    """How much of the match with test responses each layer's part makes up, in three ways, where these vary."""
+    varies = (Y[:1] != Y).any(axis=0)
+    if not varies.any():
+        return dict.fromkeys(("part_r", "contribution", "covariance_share"), np.full(len(parts), np.nan))
+    parts, Y = parts[:, :, varies], Y[:, varies]
     r = np.stack([np.where(np.ptp(part, axis=0) > 0, metrics.pearson(Y, part), 0) for part in parts])
-    r = np.nanmean(r, axis=1)
+    r = r.mean(axis=1)
     covariance = np.einsum("lij,ij->l", parts - parts.mean(axis=1, keepdims=True), Y / Y.std(axis=0))
     return {
         "part_r": r,
@@ -246,8 +251,9 @@ def _unique(scaled, kernels, squared, Y, train, alphas):
     def r2(kept, squared):
         X = _together([scaled[layer] for layer in kept], np.sqrt(squared))
         fit = ridge.leave_one_out(X, Y, train, alphas=alphas)
-        values = metrics.squared_correlation(Y[~train], fit.predictions[~train])
-        return np.nanmean(np.where(fit.constant, 0, values))
+        values = metrics.fit_correlation(Y[~train], fit.predictions[~train], fit.constant)
+        known = np.isfinite(values)
+        return (np.maximum(values[known], 0) ** 2).mean() if known.any() else np.nan
 
     everything = list(range(len(scaled)))
     whole, lost = r2(everything, squared), []

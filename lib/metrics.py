@@ -27,6 +27,30 @@ def pearson(Y, Y_hat):
     return np.where(defined, np.clip(np.einsum("ij,ij->j", a, b), -1, 1), np.nan)
 
 
+def fit_correlation(Y, Y_hat, constant):
+    """Correlation of responses and predictions, 0 for the prediction of a fit that found nothing.
+
+    Parameters
+    ----------
+    Y, Y_hat : array (n_stimuli, n_voxels)
+        Responses and predictions, any unit.
+    constant : bool array (n_voxels,)
+        Where a fit says that its prediction is constant (`lib.ridge.Fit`), which rounding may hide.
+
+    Returns
+    -------
+    array (n_voxels,)
+        Between -1 and 1; NaN where the response is constant or either holds NaN.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+    """
+    r = pearson(Y, Y_hat)
+    return np.where(constant & _varies(np.asarray(Y, float)), 0, r)
+
+
 def squared_correlation(Y, Y_hat):
     """Squared correlation r² of each column, 0 where r is negative.
 

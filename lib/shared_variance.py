@@ -274,8 +274,7 @@ def _scores(fit, rows, mean, terms):
     predicted = fit.predictions[~rows].reshape(len(mean), -1, mean.shape[1])
     n_voxels = mean.shape[1]
     constant = fit.constant[:n_voxels]
-    r = metrics.pearson(mean, predicted[:, 0])
-    r = np.where(constant & (mean[:1] != mean).any(axis=0), 0, r)
+    r = metrics.fit_correlation(mean, predicted[:, 0], constant)
     voxel, prediction = terms(np.moveaxis(predicted[:, 1:], 1, 0))
     return {
         "r2": r * np.abs(r),

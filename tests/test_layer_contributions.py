@@ -24,6 +24,19 @@ def test_planted_weights_are_recovered_and_predict_best(truth):
     assert joint.mean() > r["banded ridge"].mean() + 0.01
 
 
+def test_banded_scores_take_the_repeats_that_other_methods_take():
+    layers, data = planted((0.1, 0.9), n_voxels=4)
+    columns = {name: X - X.mean(axis=0) for name, X in layers.items()}
+    Y = data["response"].values.copy()
+    Y[1, 3, 0] = np.nan  # the first repeat is left
+    Y[:, :, 1] = 2.0
+    Y[:, 5, 2] = np.nan
+    scores = layer_contributions.banded_scores(columns, data.assign(response=data["response"].copy(data=Y)))
+    first = layer_contributions.banded_scores(columns, data.isel(repeat=[0]))
+    np.testing.assert_allclose(scores["r"][:, 0], first["r"][:, 0])
+    assert np.isnan(scores["r"][0]).values.tolist() == [False, True, True, False]
+
+
 def test_tables_and_numbers_name_the_strongest_layer():
     layers, data = planted((0.1, 0.9))
     columns = {name: X - X.mean(axis=0) for name, X in layers.items()}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from toylayers import planted
 
-from lib import layer_contributions, layer_weighted, metrics, ridge
+from lib import folds, layer_contributions, layer_weighted, metrics, ridge
 
 
 def test_weights_do_not_depend_on_units_order_or_rotation():
@@ -115,6 +115,47 @@ def test_a_region_without_usable_voxels_is_nan_and_counted():
     assert fit["n_constant"].values.tolist() == [[0, 1]]
     assert np.isnan(fit["layer_weight"].values[0, 1]).all()
     assert fit["voxel"].values.tolist() == ["v0", "v1", "v2"]
+
+
+def test_voxels_constant_over_test_stimuli_do_not_hide_the_contributions_of_others():
+    layers, data = planted((0.6, 0.4), n_voxels=6)
+    test = ~data["train"].values[0]
+    bad = data["response"].values.copy()
+    bad[:, test, 5] = 2.0
+    fit = layer_weighted.encode(layers, data.assign(response=(data["response"].dims, bad)))
+    for name in ("contribution", "covariance_share", "unique"):
+        assert np.isfinite(fit[name]).all()
+    assert np.isnan(fit["r"].values[0]).tolist() == [False] * 5 + [True]
+    bad[:, test] = 2.0
+    nothing = layer_weighted.encode(layers, data.assign(response=(data["response"].dims, bad)))
+    for name in ("contribution", "covariance_share", "unique"):
+        assert np.isnan(nothing[name]).all()
+
+
+def test_a_region_without_usable_voxels_has_no_best_layer():
+    layers, data = planted((0.6, 0.4), n_voxels=4)
+    fit = layer_weighted.single_layer(layers, data.assign(response=data["response"] * 0))
+    assert np.isnan(fit["chosen"]).all()
+
+
+@pytest.mark.parametrize("correction", ["reliability", "ncsnr"])
+def test_a_fixed_test_is_that_of_the_same_stimuli_as_one_split(correction):
+    layers, data = planted((0.6, 0.4), n_voxels=6)
+    train = data["train"].values[0]
+    order = np.concatenate([np.flatnonzero(train), np.flatnonzero(~train)])
+    apart, held = data.isel(stimulus=train), data.isel(stimulus=~train)
+    held = {"test_response": (("test_repeat", "test_stimulus", "voxel"), held["response"].values)}
+    apart = apart.assign(held).assign_coords(test_stimulus=data["stimulus"].values[~train])
+    sorted_layers = {name: X[order] for name, X in layers.items()}
+    apart, together = (
+        layer_weighted.encode(X, responses, correction=correction)
+        for X, responses in ((sorted_layers, folds.scheme(apart, "fixed")), (layers, data))
+    )
+    for name in ("layer_weight", "contribution", "unique", "r"):
+        np.testing.assert_allclose(apart[name], together[name], atol=1e-6)
+    single = layer_weighted.single_layer(layers, data)
+    banded = layer_contributions.banded_scores(layers, data)
+    assert single["r"].shape == banded["r"].shape == together["r"].shape
 
 
 def test_a_layer_that_does_not_vary_gets_no_weight():

@@ -25,6 +25,16 @@ def test_pearson_ignores_scale_and_offset(pair):
     np.testing.assert_allclose(metrics.pearson(Y * 5 - 3, Y_hat + 1e3), metrics.pearson(Y, Y_hat), rtol=1e-10)
 
 
+def test_a_fit_that_found_nothing_scores_zero_and_a_constant_response_nothing(pair):
+    Y, Y_hat = pair
+    Y = Y.copy()
+    Y[:, :2] = 3.0
+    r = metrics.fit_correlation(Y, Y_hat, np.array([True, False, True, False, False, False]))
+    assert np.isnan(r[:2]).all()
+    assert r[2] == 0
+    np.testing.assert_array_equal(r[3:], metrics.pearson(*pair)[3:])
+
+
 def test_squared_correlation_zeroes_negative_r(pair):
     r, r2 = metrics.pearson(*pair), metrics.squared_correlation(*pair)
     assert (r < 0).any()
