@@ -71,7 +71,8 @@ def of_brain(responses, *, measure="correlation", scaling="none", train=None, pu
         If the measure is unknown, or no voxel of any region can be used.
     """
     if "rdm" in responses:
-        return responses["rdm"].mean("repeat").transpose("subject", "roi", *rdm.PAIR)
+        stored = responses["rdm"].mean("repeat").transpose("subject", "roi", *rdm.PAIR)
+        return stored.dropna("roi", how="all")
     require(measure, dissimilarity.MEASURES, "dissimilarity")
     how = {"measure": measure}
     if measure in dissimilarity.UNCROSSED:
@@ -91,8 +92,8 @@ def of_brain(responses, *, measure="correlation", scaling="none", train=None, pu
     numbers = [[one.attrs["n_units"] for one in row] for row in filled]
     attrs = {name: template.attrs[name] for name in ("dissimilarity", "scaling") if name in template.attrs}
     joined = joined.drop_attrs().assign_attrs(attrs).assign_coords(subject=list(subjects), roi=list(regions))
-    joined = joined.transpose("subject", "roi", ...)
-    return joined.assign_coords(n_voxels=(("subject", "roi"), numbers))
+    joined = joined.transpose("subject", "roi", ...).assign_coords(n_voxels=(("subject", "roi"), numbers))
+    return joined.dropna("roi", how="all")
 
 
 def scores(models, brain, *, measures=("spearman",)):
@@ -149,8 +150,7 @@ def summary(models, brain, *, measure="spearman", n_resamples=1000, n_permutatio
     """
     stimuli = np.sort(rdm.identifiers(brain["stimulus"].values))
     A = rdm.condensed(rdm.matched(models, stimuli).transpose("layer", *rdm.PAIR))
-    # By name, so that the same seed draws the same subjects and stimuli whatever their order.
-    brain = rdm.matched(brain, stimuli).sortby("subject").transpose("roi", "subject", *rdm.PAIR)
+    brain = _by_region(brain, stimuli)
     there = [vectors[np.isfinite(vectors).any(axis=1)] for vectors in rdm.condensed(brain)]
     tables, largest = [], []
     drawn = _drawn_together(A, there, measure, n_resamples, seed)
@@ -229,7 +229,7 @@ def differences(models, brain, *, measure="spearman", n_resamples=1000, seed=0):
     stimuli = np.sort(rdm.identifiers(brain["stimulus"].values))
     A = rdm.condensed(rdm.matched(models, stimuli).transpose("layer", *rdm.PAIR))
     names = models["layer"].values
-    brain = rdm.matched(brain, stimuli).sortby("subject").transpose("roi", "subject", *rdm.PAIR)
+    brain = _by_region(brain, stimuli)
     regions = [vectors[np.isfinite(vectors).any(axis=1)] for vectors in rdm.condensed(brain)]
     drawn, tables = _drawn_together(A, regions, measure, n_resamples, seed), []
     for roi, there, found in zip(brain["roi"].values, regions, drawn, strict=True):
@@ -262,7 +262,7 @@ def ceilings(brain, *, measure="spearman", n_resamples=1000, seed=0):
         would be; NaN else), n_subjects, n_stimuli.
     """
     stimuli = np.sort(rdm.identifiers(brain["stimulus"].values))
-    brain = rdm.matched(brain, stimuli).sortby("subject").transpose("roi", "subject", *rdm.PAIR)
+    brain = _by_region(brain, stimuli)
     regions = [vectors[np.isfinite(vectors).any(axis=1)] for vectors in rdm.condensed(brain)]
     regions = {roi: v for roi, v in zip(brain["roi"].values.astype(str), regions, strict=True) if len(v) > 1}
     if not regions:
@@ -459,6 +459,12 @@ def _regions(responses):
         inside = responses["in_roi"].transpose("region", "voxel").values
         regions |= dict(zip(responses["region"].values.astype(str).tolist(), inside, strict=True))
     return regions
+
+
+def _by_region(brain, stimuli):
+    """RDMs (roi, subject, …) by the subjects' names: one seed draws the same ones whatever their order."""
+    brain = rdm.matched(brain, stimuli).sortby("subject").transpose("roi", "subject", *rdm.PAIR)
+    return brain.dropna("roi", how="all")
 
 
 def _of_voxels(response, inside, how):

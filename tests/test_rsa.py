@@ -63,6 +63,11 @@ def test_brain_rdms_are_those_of_each_subject_and_region():
     np.testing.assert_allclose(brain.sel(subject="p1", roi="B"), expected, atol=1e-12)
     assert brain.sel(subject="p4", roi="B").isnull().all()
     assert brain["n_voxels"].sel(subject="p4").values.tolist() == [43, 40, 0]
+    few = data.isel(voxel=np.r_[:40, 40:43])
+    assert rsa.of_brain(few)["roi"].values.tolist() == ["all", "A"]
+    empty = brain.where(brain["roi"] != "B")
+    table, null = rsa.summary(models(), empty, n_resamples=3, n_permutations=3)
+    assert set(table["roi"]) == set(null["roi"].values) == {"all", "A"}
     with pytest.raises(ValueError, match="5 voxels or more"):
         rsa.of_brain(data.isel(voxel=[0, 1]))
 
