@@ -270,6 +270,11 @@ def test_units_without_a_value_drop_out_of_both_conditions():
     assert inference.correlation(holed, b) == inference.correlation(a[kept], b[kept])
 
 
+def test_drawn_swaps_count_the_observed_one():
+    # 40 units that all agree: no other of 100,000 draws of 2^40 is as far from 0.
+    assert inference.sign_flip(np.ones(40), np.zeros(40)) == pytest.approx(1 / 100_001, rel=1e-12)
+
+
 def test_one_unit_or_none_has_no_test():
     for n in (0, 1):
         a, b = np.ones(n), np.zeros(n)

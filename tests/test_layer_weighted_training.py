@@ -321,6 +321,23 @@ def test_search_without_leaks_scores_stimuli_that_stop_nothing():
     assert first.history.equals(second.history)
 
 
+def test_stimuli_that_stop_training_do_not_train(monkeypatch):
+    seen = {}
+
+    def note(X, _, validation, *rest, **how):
+        assert (rest, how["settings"]) == (([1],), FAST)
+        seen.update(fitted=X[:, 0].tolist(), watched=validation[0][:, 0].tolist())
+
+    monkeypatch.setattr(training, "train", note)
+    X, inside = np.arange(40.0)[:, None], np.arange(40) % 4 > 0
+    for published, watched in ((None, 3), (ZHOU, 10)):
+        runs._stopped(X, X, inside, [1], settings=FAST, published=published)
+        assert len(seen["watched"]) == watched
+        assert not set(seen["fitted"]) & set(seen["watched"])
+        every = sorted(seen["fitted"] + seen["watched"])
+        assert every == (X[:, 0] if published else X[inside, 0]).tolist()
+
+
 def test_stored_models_are_scored_again(tmp_path):
     layers, data = planted(n_stimuli=160, n_train=110, n_voxels=6)
     how = {"grid": [(1, 1)], "settings": dataclasses.replace(FAST, n_epochs=3), "folder": tmp_path}

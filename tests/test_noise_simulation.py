@@ -78,8 +78,10 @@ def test_reliability_needs_complete_repeats(table):
     assert set(chosen(table, case="unequal repeats")["rule"]) == set(correction.RULES) - {"reliability"}
 
 
-def test_the_truth_is_the_planted_share_with_stimuli_without_end():
-    design = noise_simulation.Design(n_stimuli=600, n_train=300, n_splits=1, spread=0.0, n_units=3)
+@pytest.mark.parametrize("common", [0, 0.6])
+def test_the_truth_is_the_planted_share_with_stimuli_without_end(common):
+    sizes = {"n_stimuli": 600, "n_train": 300, "n_splits": 1, "n_units": 3}
+    design = noise_simulation.Design(**sizes, spread=0.0, common=common)
     found = noise_simulation.experiments(design, explainable=[0.5], n_simulations=1)
     # Variances of 300 stimuli are known to √(2/300) = 8 %, and fewer than three units share its chance.
     np.testing.assert_allclose(found["truth"], 0.5, atol=0.06)

@@ -278,6 +278,17 @@ def test_small_penalty_reaches_least_squares():
     )
 
 
+@pytest.mark.parametrize("size", [1e-5, 1e-8, 1e-10])
+def test_a_response_along_a_tiny_direction_is_predicted(size):
+    # Directions count down to 1e-12 of the largest: far below what products between stimuli would keep.
+    rng = np.random.default_rng(0)
+    X = np.linalg.qr(rng.standard_normal((40, 6)))[0] * [1, 1, 1, 1, 1, size]
+    train = np.arange(40) < 25
+    fit = ridge.leave_one_out(X, X[:, 5:] / size, train)
+    assert r(fit.predictions[~train, 0], X[~train, 5]) > 0.999
+    assert fit.alpha[0] < size**2
+
+
 @pytest.mark.parametrize("n_units", [6, 300])
 def test_huge_penalty_predicts_the_train_mean(n_units):
     X, Y, train = data(n_units)
