@@ -206,6 +206,10 @@ def differences(table, pairs, *, value="value", n_resamples=10_000, seed=0):
 def components(drawn, table, pairs):
     """Differences between models in each component, over resampled stimuli.
 
+    Fits stay as they are, so that p and interval leave out what other train stimuli would change, and are too small:
+    of two equally good models, simulated in ten halves of 165 stimuli, p fell below 0.05 in 16 % of cases, and
+    differences of new experiments scattered 1.4 times as much as resamples. A p near 0.05 is no evidence.
+
     Parameters
     ----------
     drawn : dict of str to xarray.DataArray (resample, voxel)

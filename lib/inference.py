@@ -279,8 +279,8 @@ def shuffled_iterations(a, b, *, n_permutations=10_000, seed=0):
     The scores of the iterations of `layers.best_layer`, ten per model, are pooled and shuffled. Not to be
     relied on, and here to reproduce what is printed: the iterations are ten readings of the same fits to the
     same stimuli, not samples, so p says how much the choice of halves matters and is far too small; one-sided,
-    without +1. Valid is the bootstrap over stimuli, both models predicting the same resamples
-    (`comparison.components`).
+    without +1. Less wrong is the bootstrap over stimuli, both models predicting the same resamples
+    (`comparison.components`, which says by how much).
 
     Parameters
     ----------

@@ -151,7 +151,9 @@ def summary(scores, responses, predictions, *, published=None, n_resamples=1000,
     """Score of the best layer of each component, or each region and all voxels, with an interval.
 
     Components: each by itself; 95 % interval from resampled stimuli (`resampled`). It is an interval of r², which
-    is never negative, and no test against 0. Voxels: mean and t interval over the scores of subjects
+    is never negative, and no test against 0. Fits stay as they are, so that it is one for other test stimuli alone:
+    in simulations of ten halves of 165 stimuli, it held the expected r² of new experiments, with train stimuli of
+    their own, in 86 to 91 %. Voxels: mean and t interval over the scores of subjects
     (`choices`).
 
     Parameters
@@ -224,7 +226,8 @@ def quotable(summaries):
     rows = pd.concat([rows, pooled], ignore_index=True)
     parts = rows[["target", "model", "score", "part"]].astype(str).replace("/", "_", regex=True)
     name = "encode/" + parts["target"] + "/" + parts["model"] + "/" + parts["score"] + "/" + parts["part"]
-    interval = "95 % " + rows["interval"] + " interval"
+    interval = rows["interval"].replace("bootstrap", "bootstrap interval (fits not made again)")
+    interval = "95 % " + interval.where(rows["interval"] == "bootstrap", interval + " interval")
     interval = interval.where(rows["low"].notna(), "no interval: n is " + rows["n"].astype(str))
     what = rows["what"] + "; " + interval + "; " + rows["odd"]
     return rows.assign(name=name.str.lower(), what=what)[inference.QUOTED]
