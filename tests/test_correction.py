@@ -200,6 +200,13 @@ def test_unbiased_r2_takes_off_what_chance_adds():
         correction.unbiased_r2(r, 3)
 
 
+def test_shares_of_three_stimuli_are_not_known():
+    Y = np.random.default_rng(0).standard_normal((4, 4, 2))
+    for share in (correction.split_half, correction.noise_ceiling):
+        assert np.isnan(share(Y[:, :3])).all()
+        assert np.isfinite(share(Y)).all()
+
+
 def test_pooled_ratio_is_a_jackknife_over_subjects():
     rng = np.random.default_rng(0)
     above, below = rng.uniform(0.1, 0.3, 7), rng.uniform(0.4, 0.6, 7)

@@ -69,6 +69,19 @@ def test_only_the_planted_layer_is_given_weight():
     assert rows["unique"].drop("layer1").abs().max() < 0.02 < 0.2 < rows.loc["layer1", "unique"]
 
 
+def test_what_is_unique_is_lost_without_the_layer_and_with_the_others_weighted_anew():
+    layers, data = planted((0.5, 0.3, 0.2), noise=0.3)
+    # What the first carries is in the second too, but there is little of it there.
+    layers["layer1"] = layers["layer1"] + 0.3 * layers["layer0"]
+    fit = layer_weighted.encode(layers, data)
+    for index, name in enumerate(layers):
+        others = {other: X for other, X in layers.items() if other != name}
+        without = layer_weighted.encode(others, data, drop_one=False)["r2"].mean().item()
+        expected = fit["r2"].mean().item() - without
+        # 1e-3: the solver starts elsewhere, and layers that do not help are left out for 1e-5 of the error
+        assert fit["unique"].values[0, 0, index] == pytest.approx(expected, abs=1e-3)
+
+
 def test_as_good_as_banded_ridge_of_himalaya_and_better_than_the_best_layer():
     from himalaya.kernel_ridge import MultipleKernelRidgeCV
 

@@ -321,6 +321,18 @@ def test_search_without_leaks_scores_stimuli_that_stop_nothing():
     assert first.history.equals(second.history)
 
 
+@pytest.mark.parametrize("published", [None, ZHOU])
+def test_scores_are_inflated_as_published_only(published):
+    layers, data = planted(n_stimuli=130, n_train=110, n_voxels=4)
+    settings = dataclasses.replace(FAST, n_epochs=3)
+    fit = runs.encode(layers, data, published=published, grid=[(1, 1)], settings=settings)
+    Y, predicted = data["response"].values[0, 110:], fit["prediction"].values[0, 110:]
+    r = [np.corrcoef(*pair)[0, 1] for pair in zip(Y.T, predicted.T, strict=True)]
+    # 1e-4: single precision, and 1e-8 on standard deviations
+    np.testing.assert_allclose(fit["r"].values[0], np.array(r) * (20 / 19 if published else 1), rtol=1e-4)
+    np.testing.assert_allclose(fit["score"].values[0, 0], fit["r"].values[0, :2].mean())
+
+
 def test_stimuli_that_stop_training_do_not_train(monkeypatch):
     seen = {}
 

@@ -143,6 +143,13 @@ def test_a_model_of_one_layer_has_no_position():
     assert table[["value", "low", "high"]].notna().all(axis=None)
 
 
+def test_a_component_without_a_score_has_no_resamples_either():
+    scores, responses, predictions = components()
+    scores["r2"][:, 2, 1] = np.nan
+    drawn = scoring.resampled(scores, responses, predictions, weights=np.ones((2, N), int))
+    assert np.isnan(drawn).values.tolist() == [[False, True, False]] * 2
+
+
 def test_the_interval_covers_the_true_r2_nearly_as_often_as_claimed():
     # 165 stimuli, of which each of ten splits tests 82; the fits err alike, as fits on overlapping halves do.
     rng, rho2, hits = np.random.default_rng(0), 0.34, []
