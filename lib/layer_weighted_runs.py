@@ -143,18 +143,7 @@ def encode(
     if mode == "test" and folder is None:
         raise ValueError("mode 'test' reads trained models: name the folder that training wrote them to")
     fitted = Regions(grid, settings or training.Settings(), published, folder, mode)
-    usable = np.isfinite(responses["response"]).all(("repeat", "stimulus")).values
-    for name in by:
-        usable &= responses[name].values.astype(str) != ""
-    wrong = [name for name, X in layers.items() if np.ndim(X) != 2 or len(X) != responses.sizes["stimulus"]]
-    if wrong:
-        n_stimuli = responses.sizes["stimulus"]
-        raise ValueError(
-            f"layers are wanted as ({n_stimuli} stimuli, columns); not so: {plugins.first(wrong)}"
-        )
-    if not usable.any():
-        raise ValueError(f"no voxel has finite responses and all of the labels {list(by)}")
-    responses = responses.isel(voxel=usable)
+    responses = _usable(layers, responses, by)
     names = pd.MultiIndex.from_arrays([responses[name].values.astype(str) for name in by])
     parts = []
     trains = responses["train"].transpose("split", "stimulus").values.astype(bool)
@@ -163,16 +152,10 @@ def encode(
         dims = [layer.shape[1] for layer in layers.values()]
         parts.append(fitted.split(X, responses, train, names, dims, str(split)))
     dataset = xr.concat(parts, "split").assign_coords(layer=list(layers), split=responses["split"])
-    groups = names.unique()
-    labels = {f"group_{name}": ("group", groups.get_level_values(i).tolist()) for i, name in enumerate(by)}
-    labels |= {"group": ["/".join(group) for group in groups]}
-    labels |= {
-        name: ("pair", list(values)) for name, values in zip(PAIR, zip(*grid, strict=True), strict=True)
-    }
+    labels = _labels(names, by, grid)
     labels |= {name: coord for name, coord in responses.coords.items() if coord.dims == ("voxel",)}
-    return dataset.assign_coords(labels | {"stimulus": responses["stimulus"]}).assign_attrs(
-        published=published or ""
-    )
+    labels["stimulus"] = responses["stimulus"]
+    return dataset.assign_coords(labels).assign_attrs(published=published or "")
 
 
 def summary(scores, *, run):
@@ -219,6 +202,33 @@ def averages(rows):
     scores = rows[rows["mode"] == "train"].groupby(["run", "roi", "subject"], sort=False)["score"].mean()
     found = scores.groupby(["run", "roi"], sort=False).agg(["mean", "std", "count"]).reset_index()
     return found.rename(columns={"count": "n"})
+
+
+def _usable(layers, responses, by):
+    """Responses of voxels that have labels and all values; raise if there is none, or layers or splits do not fit."""
+    n_stimuli = responses.sizes["stimulus"]
+    wrong = [name for name, X in layers.items() if np.ndim(X) != 2 or len(X) != n_stimuli]
+    if wrong:
+        raise ValueError(
+            f"layers are wanted as ({n_stimuli} stimuli, columns); not so: {plugins.first(wrong)}"
+        )
+    usable = np.isfinite(responses["response"]).all(("repeat", "stimulus")).values
+    for name in by:
+        usable &= responses[name].values.astype(str) != ""
+    if not usable.any():
+        raise ValueError(f"no voxel has finite responses and all of the labels {list(by)}")
+    if responses["train"].all("stimulus").any():
+        raise ValueError('splits that train on all stimuli leave none to test: split by "halves" or "kfold"')
+    return responses.isel(voxel=usable)
+
+
+def _labels(names, by, grid):
+    """Coordinates of groups of voxels, and of pairs of penalties."""
+    groups = names.unique()
+    labels = {f"group_{name}": ("group", groups.get_level_values(i).tolist()) for i, name in enumerate(by)}
+    labels |= {"group": ["/".join(group) for group in groups]}
+    pairs = zip(PAIR, zip(*grid, strict=True), strict=True)
+    return labels | {name: ("pair", list(values)) for name, values in pairs}
 
 
 class Regions(NamedTuple):

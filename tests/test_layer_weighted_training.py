@@ -393,6 +393,8 @@ def test_too_few_rows_and_unknown_names_are_errors():
         runs.encode(layers, data, published="zhou")
     with pytest.raises(ValueError, match="all of the labels"):
         runs.encode(layers, data * np.nan)
+    with pytest.raises(ValueError, match='leave none to test: split by "halves"'):
+        runs.encode(layers, data.assign(train=data["train"] | True))
     with pytest.raises(ValueError, match="not so: short"):
         runs.encode({"short": np.ones((5, 2))}, data)
     bad = data["response"].values[0] * np.nan
