@@ -100,7 +100,8 @@ def of_differences(table):
 def _names(parts):
     """Names from their parts, in lower case; parts that are empty are left out at the end."""
     parts = parts.astype("string").replace("/", "_", regex=True)
-    return ("rsa/" + parts.agg("/".join, axis=1)).str.rstrip("/").str.lower()
+    names = ["/".join(("rsa", *row)).rstrip("/").lower() for row in parts.to_numpy()]
+    return pd.Series(names, parts.index, dtype="string")
 
 
 def _numbers(table):

@@ -57,3 +57,8 @@ def test_ceilings_regions_and_differences_are_named(tmp_path):
     assert "p = 0.01, Holm-corrected 0.03" in differences["what"][0]
     rows = pd.concat([regions, ceilings, differences, rsa_numbers.quotable(layers())])
     plotting.save_numbers(rows, tmp_path / "numbers.csv")
+
+
+def test_no_differences_make_no_rows():
+    columns = ["target", "a", "b", "roi", "measure", "value", "low", "high", "n", "unit", "p", "p_fwe"]
+    assert rsa_numbers.of_differences(pd.DataFrame(columns=columns)).empty
