@@ -20,7 +20,8 @@ def permuted(models, brain, *, measure="spearman", n_permutations=1000, publishe
     ----------
     models : array (n_models, n_pairs)
     brain : array (n_subjects, n_pairs)
-        In both, pairs that any RDM lacks are 0 after centring: left out on one side, permuted on the other.
+        In both, stimuli of which some RDM lacks all pairs take no part. Other pairs that any RDM lacks are 0 after
+        centring, left out on one side and permuted on the other: if they are many, p is too small.
     measure : str
         See `lib.rdm_comparison.similarities`.
     n_permutations : int
@@ -32,7 +33,7 @@ def permuted(models, brain, *, measure="spearman", n_permutations=1000, publishe
     Returns
     -------
     array (1 + n_permutations, n_models)
-        The first row is unpermuted.
+        The first row is unpermuted. NaN if fewer than three pairs are left.
 
     Raises
     ------
@@ -50,12 +51,15 @@ def permuted(models, brain, *, measure="spearman", n_permutations=1000, publishe
         require(
             measure, set(comparison.MEASURES) - {*comparison.WHITENED, "unbiased_cka"}, "measure with entries"
         )
-    n = comparison.n_stimuli(models.shape[1])
-    orders = _orders(models.shape[1] if published else n, n_permutations, rng)
+    have = np.isfinite(np.vstack([models, brain])).all(axis=0)
+    kept, whole = _exchangeable(have, published)
+    orders = _among(_orders(len(kept), n_permutations, rng), kept)
+    models, brain, have, n = models[:, whole], brain[:, whole], have[whole], int(kept.sum())
+    if have.sum() < 3:
+        return np.full((len(orders), len(models)), np.nan)
     if measure == "kendall_tau_a":
         moved = (_moved(brain, order, n, published) for order in orders)
         return np.stack([comparison.similarities(models, one, measure=measure).mean(axis=1) for one in moved])
-    have = np.isfinite(np.vstack([models, brain])).all(axis=0)
     A, b = (comparison.embedded(side, have, measure) for side in (models, brain))
     A, b = (_spread(side, have, n) for side in (A, b.mean(axis=0)[None]))
     return np.concatenate(
@@ -142,6 +146,21 @@ def _orders(n, n_permutations, rng):
     """The identity, then random orders of n things, (1 + n_permutations, n)."""
     first = np.arange(n)
     return np.vstack([first, rng.permuted(np.tile(first, (n_permutations, 1)), axis=1)])
+
+
+def _exchangeable(have, published):
+    """What is permuted, stimuli that have any pair (published: entries), and the pairs among these."""
+    if published:
+        return have, have
+    n = comparison.n_stimuli(len(have))
+    i, j = pairs(n)
+    kept = np.bincount(np.r_[i[have], j[have]], minlength=n) > 0
+    return kept, kept[i] & kept[j]
+
+
+def _among(orders, kept):
+    """Orders of those kept, numbered anew: as in the whole orders, so that RDMs that lack others share them."""
+    return (np.cumsum(kept) - 1)[orders[kept[orders]].reshape(len(orders), kept.sum())]
 
 
 def _steps(orders, n_values):

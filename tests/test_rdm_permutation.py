@@ -65,6 +65,28 @@ def test_pairs_that_are_missing_take_no_part():
     assert np.isfinite(found).all()
 
 
+@pytest.mark.parametrize("published", [None, "dwivedi2021"])
+def test_stimuli_that_are_missing_change_nothing_but_the_draws(published):
+    models, brain = rdms(2, 0, n=9), rdms(2, 1, n=9)
+    with_gaps, gone = brain.copy(), np.array([3, 7])
+    i, j = np.triu_indices(9, 1)
+    lost = np.isin(i, gone) | np.isin(j, gone)
+    with_gaps[0, lost] = np.nan
+    how = {"n_permutations": 3000, "published": published}
+    found = permutation.permuted(models, with_gaps, rng=np.random.default_rng(0), **how)
+    less = permutation.permuted(models[:, ~lost], brain[:, ~lost], rng=np.random.default_rng(1), **how)
+    np.testing.assert_allclose(found[0], less[0], atol=1e-12)
+    # Spread of the null: that of fewer stimuli, not of fewer pairs; standard error 1 / √6000.
+    np.testing.assert_allclose(found.std(axis=0), less.std(axis=0), rtol=4 * 0.013 * np.sqrt(2))
+
+
+def test_nothing_is_permuted_where_nothing_is_left():
+    models, brain = rdms(2, 0), rdms(2, 1)
+    models[0] = np.nan
+    found = permutation.permuted(models, brain, n_permutations=3, rng=np.random.default_rng(0))
+    assert found.shape == (4, 2) and np.isnan(found).all()
+
+
 def test_chunks_do_not_matter(monkeypatch):
     models, brain = rdms(3, 0, n=8), rdms(2, 1, n=8)
     found = []
