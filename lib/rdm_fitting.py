@@ -57,6 +57,7 @@ def cross_validated(models, brain, *, measure="spearman", n_folds=4, rng):
     Parameters
     ----------
     models : array (n_models, n_pairs)
+        Those without any value take no part, and have no rows.
     brain : array (n_subjects, n_pairs)
     measure : str
         See `lib.rdm_comparison`.
@@ -81,7 +82,8 @@ def cross_validated(models, brain, *, measure="spearman", n_folds=4, rng):
     if n // n_folds < 3:
         raise ValueError(f"{n} stimuli in {n_folds} folds leave fewer than three each; take fewer folds")
     folds = rng.permutation(np.arange(n) % n_folds)
-    rows = []
+    numbers = np.flatnonzero(np.isfinite(models).any(axis=1))
+    models, rows = models[numbers], []
     for fold in range(n_folds):
         train, test = (_among(folds != fold), _among(folds == fold))
         for subject in range(len(brain)):
@@ -89,7 +91,8 @@ def cross_validated(models, brain, *, measure="spearman", n_folds=4, rng):
             found = weights(models[:, train], brain[others][:, train], measure=measure)
             values = _tested(models[:, test], brain[:, test], subject, found, measure)
             rows += [(fold, subject, name, value, weight) for name, value, weight in values]
-    return pd.DataFrame(rows, columns=["fold", "subject", "model", "value", "weight"])
+    table = pd.DataFrame(rows, columns=["fold", "subject", "model", "value", "weight"])
+    return table.assign(model=table["model"].replace(dict(enumerate(numbers.tolist()))))
 
 
 def over_subjects(table):

@@ -366,6 +366,8 @@ def _grams(vectors, measure, stimuli):
     """Similarities of all RDMs with each other, for each draw of stimuli (n_resamples, n_stimuli)."""
     i, j = pairs(stimuli.shape[1])
     have = np.isfinite(vectors).all(axis=0)
+    if not have.any():
+        return np.full((len(stimuli), len(vectors), len(vectors)), np.nan)
     if measure not in ("spearman", "rho_a", "pearson", "cosine"):
         return np.stack([_gram(_drawn(vectors, one), measure) for one in stimuli])
     kept, found = vectors[:, have], []

@@ -131,8 +131,10 @@ def summary(models, brain, *, measure="spearman", n_resamples=1000, n_permutatio
     Parameters
     ----------
     models : xarray.DataArray (layer, stimulus, stimulus_2)
+        Layers without any dissimilarity have NaN and take no part.
     brain : xarray.DataArray (subject, roi, stimulus, stimulus_2)
-        Subjects without the region are left out of it. Joined by identifier.
+        Subjects without the region are left out of it. Joined by identifier. In both, pairs of stimuli that any
+        other layer or subject of the region lacks are left out for all; `scores` leaves them out one by one.
     measure : str
         See `lib.rdm_comparison`.
     n_resamples, n_permutations : int
@@ -149,7 +151,7 @@ def summary(models, brain, *, measure="spearman", n_resamples=1000, n_permutatio
         The largest similarity of any layer under each permutation, the unpermuted one first.
     """
     stimuli = np.sort(rdm.identifiers(brain["stimulus"].values))
-    A = rdm.condensed(rdm.matched(models, stimuli).transpose("layer", *rdm.PAIR))
+    A, names = _of_models(models, stimuli)
     brain = _by_region(brain, stimuli)
     there = [vectors[np.isfinite(vectors).any(axis=1)] for vectors in rdm.condensed(brain)]
     tables, largest = [], []
@@ -159,7 +161,8 @@ def summary(models, brain, *, measure="spearman", n_resamples=1000, n_permutatio
             A, vectors, found, {"measure": measure, "n_permutations": n_permutations}, seed
         )
         about = {"roi": str(roi), "measure": measure, "n_subjects": len(vectors), "n_stimuli": len(stimuli)}
-        tables.append(table.assign(layer=models["layer"].values, **about))
+        every = table.assign(layer=names).set_index("layer").reindex(models["layer"].values).reset_index()
+        tables.append(every.assign(unit=_unit(vectors), **about))
         largest.append(null)
     table = pd.concat(tables, ignore_index=True)
     table["p_fdr"] = rdm_permutation.corrected(table["p"])
@@ -213,7 +216,7 @@ def differences(models, brain, *, measure="spearman", n_resamples=1000, seed=0):
     Parameters
     ----------
     models : xarray.DataArray (layer, stimulus, stimulus_2)
-        The models to compare, named by `layer`.
+        The models to compare, named by `layer`; those without any dissimilarity take no part.
     brain : xarray.DataArray (subject, roi, stimulus, stimulus_2)
     measure : str
         See `lib.rdm_comparison`.
@@ -227,13 +230,12 @@ def differences(models, brain, *, measure="spearman", n_resamples=1000, seed=0):
         and p_fdr over the pairs of the region, n_subjects, n_stimuli, unit.
     """
     stimuli = np.sort(rdm.identifiers(brain["stimulus"].values))
-    A = rdm.condensed(rdm.matched(models, stimuli).transpose("layer", *rdm.PAIR))
-    names = models["layer"].values
+    A, names = _of_models(models, stimuli)
     brain = _by_region(brain, stimuli)
     regions = [vectors[np.isfinite(vectors).any(axis=1)] for vectors in rdm.condensed(brain)]
     drawn, tables = _drawn_together(A, regions, measure, n_resamples, seed), []
     for roi, there, found in zip(brain["roi"].values, regions, drawn, strict=True):
-        unit = rdm_inference.UNITS[2] if len(there) > 1 else "stimulus"
+        unit = _unit(there)
         rng = np.random.default_rng(seed).spawn(2)[0]
         table = rdm_inference.pairwise(found, len(A), unit=unit, n_resamples=n_resamples, rng=rng)
         about = {"roi": str(roi), "measure": measure, "n_subjects": len(there), "n_stimuli": len(stimuli)}
@@ -467,6 +469,13 @@ def _by_region(brain, stimuli):
     return brain.dropna("roi", how="all")
 
 
+def _of_models(models, stimuli):
+    """Upper triangles of the layers that have any dissimilarity, and their names."""
+    vectors = rdm.condensed(rdm.matched(models, stimuli).transpose("layer", *rdm.PAIR))
+    there = np.isfinite(vectors).any(axis=1)
+    return vectors[there], models["layer"].values[there]
+
+
 def _of_voxels(response, inside, how):
     """RDM of some voxels, None if they are too few."""
     if inside.sum() < FEWEST:
@@ -476,6 +485,11 @@ def _of_voxels(response, inside, how):
         return dissimilarity.of_repeats(part, **how)
     mean = part.mean("repeat").transpose("stimulus", "voxel")
     return dissimilarity.of_units([mean.values], mean["stimulus"].values, **how)
+
+
+def _unit(brain):
+    """What is resampled: a single subject cannot be."""
+    return rdm_inference.UNITS[2] if len(brain) > 1 else "stimulus"
 
 
 def _drawn_together(models, regions, measure, n_resamples, seed):
@@ -494,9 +508,8 @@ def _drawn_together(models, regions, measure, n_resamples, seed):
 
 def _one_region(models, brain, found, permuting, seed):
     """Table of all layers, and the largest similarity under each permutation, of one region."""
-    unit = rdm_inference.UNITS[2] if len(brain) > 1 else "stimulus"
     of_subjects, of_names = np.random.default_rng(seed).spawn(2)
-    how = {"unit": unit, "n_resamples": len(found.drawn), "rng": of_subjects}
+    how = {"unit": _unit(brain), "n_resamples": len(found.drawn), "rng": of_subjects}
     rows = rdm_inference.estimates(found, len(models), **how)
     bounds = rows.set_index("what").loc[["lower", "upper"]]
     table = rows.iloc[:-2].drop(columns=["what", "n_free", "p"])
@@ -505,10 +518,8 @@ def _one_region(models, brain, found, permuting, seed):
             **{name: bound["value"], f"{name}_low": bound["low"], f"{name}_high": bound["high"]}
         )
     null = rdm_permutation.permuted(models, brain, **permuting, rng=of_names)
-    table = table.assign(
-        p=rdm_permutation.p_values(null), p_fwe=rdm_permutation.max_statistic(null), unit=unit
-    )
-    return table, np.where(np.isnan(null), -np.inf, null).max(axis=1)
+    table = table.assign(p=rdm_permutation.p_values(null), p_fwe=rdm_permutation.max_statistic(null))
+    return table, np.where(np.isnan(null), -np.inf, null).max(axis=1, initial=-np.inf)
 
 
 def _of_split(side, number, stimuli):

@@ -47,6 +47,15 @@ def test_fitted_beats_single_models_where_two_are_needed():
     assert len(table) == 4 * 4 * 7
 
 
+def test_models_without_values_are_left_out():
+    models, brain = planted()
+    silent = np.insert(models, 1, np.nan, axis=0)
+    whole = fitting.cross_validated(models, brain, rng=np.random.default_rng(0))
+    found = fitting.cross_validated(silent, brain, rng=np.random.default_rng(0))
+    assert found["model"].replace({2: 1, 3: 2}).tolist() == whole["model"].tolist()
+    np.testing.assert_array_equal(found["value"], whole["value"])
+
+
 def test_fitting_finds_nothing_in_noise():
     values = []
     for seed in range(30):

@@ -84,7 +84,8 @@ def test_nothing_is_permuted_where_nothing_is_left():
     models, brain = rdms(2, 0), rdms(2, 1)
     models[0] = np.nan
     found = permutation.permuted(models, brain, n_permutations=3, rng=np.random.default_rng(0))
-    assert found.shape == (4, 2) and np.isnan(found).all()
+    assert found.shape == (4, 2)
+    assert np.isnan(found).all()
 
 
 def test_chunks_do_not_matter(monkeypatch):

@@ -284,3 +284,21 @@ def test_differences_are_those_of_the_summary():
         assert row.value == pytest.approx(value[row.roi, row.a] - value[row.roi, row.b], abs=1e-12)
     sure = found[(found["roi"] == "A") & (found["p_fwe"] < 0.05)]
     assert sorted(zip(sure["a"], sure["b"], strict=True)) == [("first", "second"), ("second", "third")]
+
+
+def test_layers_without_an_rdm_change_nothing_for_the_others():
+    brain, whole = rsa.of_brain(responses()), models()
+    how = {"n_resamples": 20, "n_permutations": 20}
+    less, null = rsa.summary(whole.sel(layer=["first", "third"]), brain, **how)
+    silent = whole.where(whole["layer"] != "second")
+    table, found = rsa.summary(silent, brain, **how)
+    assert table["layer"].tolist() == LAYERS * 3
+    assert table.loc[table["layer"] == "second", ["value", "low", "p", "p_fwe"]].isna().all(axis=None)
+    rest = table[table["layer"] != "second"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(rest, less)
+    xr.testing.assert_identical(found, null)
+    pairs = rsa.differences(silent, brain, n_resamples=20)
+    assert set(pairs["a"]) | set(pairs["b"]) == {"first", "third"}
+    none, nothing = rsa.summary(whole.where(False), brain, **how)
+    assert none["value"].isna().all()
+    assert (nothing == -np.inf).all()
