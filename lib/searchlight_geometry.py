@@ -4,7 +4,7 @@ import numpy as np
 from scipy import sparse, spatial
 from scipy.sparse import csgraph
 
-# Distances along a surface, from so many centres to all vertices, are held at a time.
+# Lists of voxels, or distances along a surface to all vertices, of so many centres are held at a time.
 CENTRES_AT_ONCE = 256
 
 
@@ -44,8 +44,12 @@ def spheres(places, radius_mm, centres=None):
     """
     tree = spatial.cKDTree(places)
     centres = places if centres is None else centres
-    # A share of the radius more: voxels at the radius exactly are in, whatever an affine's rounding says.
-    found = tree.query_ball_point(centres, radius_mm * (1 + 1e-9), return_sorted=True)
+    found = []
+    for start in range(0, len(centres), CENTRES_AT_ONCE):
+        some = centres[start : start + CENTRES_AT_ONCE]
+        # A share of the radius more: voxels at the radius exactly are in, whatever an affine's rounding says.
+        near = tree.query_ball_point(some, radius_mm * (1 + 1e-9), return_sorted=True)
+        found.extend(np.asarray(row, np.int32) for row in near)
     return _sparse(found, len(places))
 
 
@@ -223,8 +227,8 @@ def _box(corner, size):
 def _sparse(found, n_columns):
     """Rows of columns as a sparse matrix of True."""
     lengths = [len(row) for row in found]
-    indices = (
-        np.concatenate([np.asarray(row, np.int64) for row in found]) if len(found) else np.zeros(0, np.int64)
-    )
-    ends = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    small = max(sum(lengths), n_columns) <= np.iinfo(np.int32).max
+    kind = np.int32 if small else np.int64
+    indices = np.concatenate([np.zeros(0, kind), *found], dtype=kind)
+    ends = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(kind)
     return sparse.csr_array((np.ones(len(indices), bool), indices, ends), shape=(len(lengths), n_columns))

@@ -202,11 +202,11 @@ class _Null:
     def __init__(self, vectors, comparison, permutations, device):
         orders = rdm_tests.orders(permutations)
         self.n_models, self.n = len(vectors), len(orders)
-        if comparison in ON_DEVICE:  # these do not mind the order of pairs, so each model is ranked once
-            rows = embedded(vectors, comparison).astype(np.float32)[:, orders].reshape(-1, vectors.shape[1])
-        else:
-            rows = np.concatenate([embedded(v[orders], comparison).astype(np.float32) for v in vectors])
-        self.M = _on(np.ascontiguousarray(rows.T), device)
+        length = _permuted(vectors[0], orders[:1], comparison).shape[1]
+        whole = np.empty((length, self.n_models * self.n), np.float32)
+        for number, vector in enumerate(vectors):  # one by one: no second copy of all
+            whole[:, number * self.n : (number + 1) * self.n] = _permuted(vector, orders, comparison).T
+        self.M = _on(whole, device)
         self.largest = np.full(self.n, -np.inf)
 
     def maps(self, mean, score):
@@ -228,6 +228,13 @@ class _Null:
         """p of each score among the largest ones of all permutations."""
         below = np.searchsorted(np.sort(self.largest), score - ROUNDING)
         return np.where(np.isnan(score), np.nan, (1 + self.n - below) / (1 + self.n))
+
+
+def _permuted(vector, orders, comparison):
+    """One model with permuted conditions as vectors (n_permutations, n)."""
+    if comparison in ON_DEVICE:  # these do not mind the order of pairs, so the model is ranked once
+        return embedded(vector[None], comparison)[0].astype(np.float32)[orders]
+    return embedded(vector[orders], comparison)
 
 
 def _piece(batch, M, comparison, null):

@@ -84,13 +84,15 @@ def cost(neighbourhoods, n_stimuli, *, n_models, n_permutations=0, n_bytes=N_BYT
     Returns
     -------
     pandas.DataFrame
-        what, and size in words: patterns, RDMs held at a time, permuted models, maps.
+        what, and size in words: patterns, neighbourhoods, RDMs held at a time, permuted models, maps.
     """
     n_subjects, n_pairs = len(neighbourhoods), n_stimuli * (n_stimuli - 1) // 2
     n_centres = next(iter(neighbourhoods.values())).shape[0]
     at_once = _step(neighbourhoods, n_stimuli, n_bytes)
+    each = {id(n): n for n in neighbourhoods.values()}.values()  # subjects may share them
     sizes = {
         "patterns": 8 * n_stimuli * sum(n.shape[1] + 1 for n in neighbourhoods.values()),
+        "neighbourhoods": sum(a.nbytes for n in each for a in (n.data, n.indices, n.indptr)),
         f"RDMs of {min(at_once, n_centres)} of {n_centres} searchlights at a time": n_bytes,
         "permuted models": 4 * n_pairs * n_models * n_permutations,
         "maps": 8 * n_centres * (n_models * (4 + n_subjects) + n_subjects + 3),

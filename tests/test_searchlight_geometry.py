@@ -1,5 +1,7 @@
 """Neighbourhoods of searchlights in volumes and on surfaces."""
 
+import tracemalloc
+
 import numpy as np
 import oracle_maps
 import pytest
@@ -28,6 +30,19 @@ def test_spheres_hold_the_voxels_within_their_radius(rng):
     found = geometry.spheres(places, 5, centres)
     expected = np.linalg.norm(centres[:, None] - places, axis=-1) <= 5
     np.testing.assert_array_equal(found.toarray(), expected)
+
+
+def test_many_spheres_take_little_more_than_they_are():
+    places = geometry.coordinates(np.ones((16, 16, 16)), np.diag([2, 2, 2, 1]))
+    tracemalloc.start()
+    found = geometry.spheres(places, 8)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # Rows, all of them joined, and True for each voxel: 9 bytes a voxel, and 10 kB a sphere that is looked up.
+    assert peak < 9 * found.nnz + 200 * len(places) + 10240 * geometry.CENTRES_AT_ONCE
+    some = [0, 700, 2222, 4095]
+    distances = np.linalg.norm(places[some][:, None] - places, axis=-1)
+    np.testing.assert_array_equal(found[some].toarray(), distances <= 8)
 
 
 def test_voxels_at_the_radius_are_in():
@@ -78,6 +93,8 @@ def test_discs_follow_the_edges():
     )
     np.testing.assert_array_equal(found, cost <= 2.0)
     assert found.sum() == 13
+    faces[::2] = faces[::2, ::-1]  # some triangles seen from behind: their edges run in one direction twice
+    np.testing.assert_array_equal(geometry.discs(vertices, faces, 2.0, [40]).toarray()[0], found)
 
 
 def test_discs_on_the_bundled_surface_are_nearly_geodesic(monkeypatch):

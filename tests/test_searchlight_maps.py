@@ -172,6 +172,21 @@ def test_permuted_models_are_the_same_in_pieces(rdms, models, rng, monkeypatch):
     assert rdm_tests.orders(permutations).shape == (30, 45)
 
 
+def test_permuted_models_are_held_once(rng):
+    vectors = rng.random((8, 45))
+    orders = rng.permuted(np.tile(np.arange(N_STIMULI), (4000, 1)), axis=1)
+    tracemalloc.start()
+    null = maps._Null(vectors, "spearman", orders, None)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    places = rdm_tests.orders(orders)
+    np.testing.assert_array_equal(
+        null.M[:, 4007], maps.embedded(vectors[1:2], "spearman")[0, places[7]].astype("f4")
+    )
+    # Beside it, where entries go in whole numbers, and one model.
+    assert peak < null.M.nbytes + 1.7 * places.nbytes
+
+
 @pytest.mark.parametrize("n_bytes", [1 << 21, 1 << 23])
 def test_memory_stays_within_what_was_allowed(rng, models, n_bytes):
     n_voxels, n_centres = 300, 4000

@@ -6,7 +6,7 @@ import xarray as xr
 from scipy import sparse
 from scipy.spatial.distance import pdist
 
-from lib import dissimilarity, rdm
+from lib import budget, dissimilarity, rdm
 from lib import searchlight_rdms as rdms
 
 N_STIMULI, N_VOXELS, N_CENTRES = 9, 40, 17
@@ -128,10 +128,21 @@ def test_dropped_voxels_are_counted(patterns):
     }
 
 
+@pytest.mark.parametrize("measure", rdms.dissimilarity.UNCROSSED)
+def test_one_voxel_makes_no_rdm(rng, measure):
+    near = sparse.csr_array(np.eye(3, dtype=bool)[[0, 1, 1]] | [[0, 0, 0], [0, 0, 0], [1, 0, 0]])
+    (batch,) = rdms.of_patterns({"a": rng.normal(size=(5, 3))}, {"a": near}, measure=measure)
+    assert np.isnan(batch.rdm).all(axis=2).tolist() == [[True, True, False]]
+    assert batch.n_voxels.tolist() == [[1, 1, 2]]
+
+
 def test_cost_is_told_beforehand(neighbourhoods):
     table = rdms.cost(neighbourhoods, N_STIMULI, n_models=3, n_permutations=1000, n_bytes=1 << 20)
     sizes = table.set_index("what")["size"]
     assert sizes["permuted models"] == "432 kB"
+    n = neighbourhoods["a"]  # shared by both subjects: counted once
+    shared = rdms.cost({"a": n, "b": n}, N_STIMULI, n_models=3).set_index("what")["size"]
+    assert shared["neighbourhoods"] == budget.size(5 * n.nnz + 4 * (n.shape[0] + 1))
     assert any("17 of 17 searchlights at a time" in what for what in table["what"])
 
 
