@@ -32,7 +32,8 @@ def validate(responses, stimuli):
         `subject` and `roi` per voxel ("" outside all regions); whole numbers `repeat` and `split`. If there
         are any: `test_response` (test_repeat, test_stimulus, voxel), held-out stimuli that were shown another
         number of times; `in_roi` (region, voxel), bool, for regions that overlap; `hemisphere` ("left",
-        "right") and `x`, `y`, `z` per voxel, float64 in mm (attributes units and space).
+        "right") and `x`, `y`, `z` per voxel, float64 in mm (attributes units and space; shared = 0
+        where each subject has a space of its own).
 
         Kind "rdm": `rdm` (repeat, subject, roi, stimulus, stimulus_2), float64, symmetric within rounding, 0
         on the diagonal, its attribute `dissimilarity` in words; NaN only for whole matrices, where attribute

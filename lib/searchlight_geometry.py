@@ -121,11 +121,12 @@ def of_target(responses, radius_mm, centres=None, *, keep_repeats=False):
     Parameters
     ----------
     responses : xarray.Dataset
-        With `response` (repeat, stimulus, voxel) and coordinates subject, x, y and z per voxel, in mm and in a
-        space that the subjects share (attribute `space`).
+        With `response` (repeat, stimulus, voxel) and coordinates subject, x, y and z per voxel, in mm. Where
+        their attribute `shared` is 0, each subject has a space of its own: its places are searched in it alone.
     radius_mm : float
     centres : array (n_centres, 3), optional
-        In mm; by default every place where some subject has a voxel.
+        In mm; by default every place where some subject has a voxel (one after the other, if in spaces of their
+        own).
     keep_repeats : bool
         Not their mean, for crossed measures.
 
@@ -139,11 +140,17 @@ def of_target(responses, radius_mm, centres=None, *, keep_repeats=False):
     Raises
     ------
     ValueError
-        If voxels have no coordinates, or their spaces differ.
+        If voxels have no coordinates, their spaces differ, or centres are given for spaces that are not shared.
     """
-    places = _places(responses)
+    places, own = _places(responses), _own(responses)
+    if not _shared(responses) and len(own) > 1:
+        if centres is not None:
+            raise ValueError(
+                f"{list(own)} have spaces of their own: no centre is the same place in all of them"
+            )
+        near, centres = _apart(places, own, radius_mm)
+        return _patterns(responses, own, keep_repeats), near, centres
     centres = np.unique(places, axis=0) if centres is None else centres
-    own = _own(responses)
     neighbourhoods = {subject: spheres(places[here], radius_mm, centres) for subject, here in own.items()}
     return _patterns(responses, own, keep_repeats), neighbourhoods, centres
 
@@ -172,9 +179,13 @@ def on_surface(responses, mesh, radius_mm, *, keep_repeats=False):
     Raises
     ------
     ValueError
-        If voxels have no coordinates, or their spaces differ.
+        If voxels have no coordinates, or lie in different spaces or spaces of the subjects' own.
     """
     places, own = _places(responses), _own(responses)
+    if not _shared(responses):
+        raise ValueError(
+            "voxels lie in the subjects' own spaces, not where the surface does; see `of_target`"
+        )
     sides = responses["hemisphere"].values
     blocks, centres = {subject: [] for subject in own}, []
     for side in mesh["hemisphere"].values:
@@ -204,6 +215,26 @@ def _places(responses):
     if len(spaces) > 1:
         raise ValueError(f"coordinates x, y and z lie in different spaces: {sorted(map(str, spaces))}")
     return np.stack([responses[axis].values for axis in "xyz"], axis=1)
+
+
+def _shared(responses):
+    """Whether a place is the same in all subjects."""
+    return all(responses[axis].attrs.get("shared", 1) for axis in "xyz")
+
+
+def _apart(places, own, radius_mm):
+    """Spheres of each subject around its own places, and all these places (n_centres, 3)."""
+    centres = {subject: np.unique(places[here], axis=0) for subject, here in own.items()}
+    near = {}
+    for subject, here in own.items():
+        rows = [
+            spheres(places[here], radius_mm, points)
+            if other == subject
+            else sparse.csr_array((len(points), len(here)), dtype=bool)
+            for other, points in centres.items()
+        ]
+        near[subject] = sparse.csr_array(sparse.vstack(rows))
+    return near, np.concatenate(list(centres.values()))
 
 
 def _own(responses):

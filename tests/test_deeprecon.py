@@ -109,6 +109,7 @@ def test_coordinates_are_those_of_the_file():
     for k, axis in enumerate("xyz"):
         np.testing.assert_array_equal(responses[axis].values, np.array(column) + k)
         assert responses[axis].attrs["units"] == "mm"
+        assert responses[axis].attrs["shared"] == 0
 
 
 def test_the_published_rows_can_be_had():

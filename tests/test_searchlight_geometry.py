@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 from nilearn import datasets as bundled
 
-from lib import searchlight, surfaces
+from lib import searchlight, searchlight_rdms, surfaces
 from lib import searchlight_geometry as geometry
 
 
@@ -145,6 +145,24 @@ def test_targets_without_places_cannot_be_searched(responses):
     responses["x"].attrs["space"] = "MNI"
     with pytest.raises(ValueError, match="different spaces"):
         geometry.of_target(responses, 2.0)
+
+
+def test_subjects_in_spaces_of_their_own_are_searched_apart(responses):
+    together, shared, _ = geometry.of_target(responses, 2.0)
+    for axis in "xyz":
+        responses[axis].attrs["shared"] = 0
+    patterns, neighbourhoods, centres = geometry.of_target(responses, 2.0)
+    assert centres.shape == (27 + 20, 3)
+    np.testing.assert_array_equal(patterns["b"], together["b"])
+    np.testing.assert_array_equal(neighbourhoods["a"][:27].toarray(), shared["a"].toarray())
+    np.testing.assert_array_equal(neighbourhoods["b"][27:].toarray(), shared["b"].toarray()[:20])
+    assert neighbourhoods["a"][27:].nnz == neighbourhoods["b"][:27].nnz == 0
+    found = next(searchlight_rdms.of_patterns(patterns, neighbourhoods)).rdm
+    assert (np.isfinite(found).any(axis=2).sum(axis=0) <= 1).all()
+    with pytest.raises(ValueError, match="spaces of their own"):
+        geometry.of_target(responses, 2.0, centres)
+    with pytest.raises(ValueError, match="own spaces"):
+        geometry.on_surface(responses, None, 2.0)
 
 
 def test_voxels_are_searched_along_the_surface(rng):

@@ -140,7 +140,11 @@ def _voxels(files):
         "roi": ("voxel", np.array(REGIONS)[members.argmax(axis=0)].tolist()),
         "in_roi": (("region", "voxel"), members),
     }
-    attrs = {"units": "mm", "space": "of the file, the subject's own (voxel_x, voxel_y, voxel_z)"}
+    attrs = {
+        "units": "mm",
+        "space": "of the file, the subject's own (voxel_x, voxel_y, voxel_z)",
+        "shared": 0,
+    }
     known = [axis for axis in "xyz" if axis in table]
     if len(known) == 3 and table[known].notna().all(axis=None):
         found |= {axis: ("voxel", table[axis].to_numpy(), attrs) for axis in known}
