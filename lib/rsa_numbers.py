@@ -16,13 +16,15 @@ def quotable(summaries):
     Parameters
     ----------
     summaries : pandas.DataFrame
-        Rows of these tables, with columns target and model; those of `best_table` have no layer.
+        Rows of these tables, with columns target and model; those of `best_table` have no layer. Layers without
+        a value give no row.
 
     Returns
     -------
     pandas.DataFrame
         name (`rsa/<target>/<model>/<measure>/<roi>[/<layer>]`), value, low, high, n, unit, what.
     """
+    summaries = summaries.dropna(subset="value")
     layer = summaries.get("layer", pd.Series(None, summaries.index, dtype=object)).astype(object)
     named = summaries[["target", "model", "measure", "roi"]].assign(layer=layer.fillna(""))
     kind = layer.map(READ).fillna("mean over subjects, one layer or model")

@@ -20,7 +20,8 @@ def layers():
 
 
 def test_layers_are_named_and_the_best_has_no_layer():
-    rows = rsa_numbers.quotable(layers())
+    silent = layers().iloc[[0]].assign(layer="dead", value=np.nan, low=np.nan, high=np.nan)
+    rows = rsa_numbers.quotable(pd.concat([layers(), silent], ignore_index=True))
     stem = "rsa/toy/net.permuted/spearman/it_v4"
     assert rows["name"].tolist() == [f"{stem}/conv1", f"{stem}/conv2", stem, f"{stem}/fitted"]
     assert rows["n"].tolist() == [4, 92, 4, 4]
