@@ -31,11 +31,18 @@ def reconstruction(rdms, sets, rois, folds=None, *, n=3):
         roi, value (mean over subjects), sd (over subjects), low, high (Student's t), lower_ceiling, upper_ceiling,
         share (value / lower ceiling), n_subjects, networks (the most frequent choice).
 
+    Raises
+    ------
+    ValueError
+        If there is a single subject: no other could predict it.
+
     References
     ----------
     Dwivedi et al. (2021), figure 2c.
     """
     rdms, rows = np.asarray(rdms, float), []
+    if len(rdms) < 2:
+        raise ValueError("a single subject cannot be predicted from others; two are needed")
     others = (rdms.sum(axis=0) - rdms) / (len(rdms) - 1)
     prepared, statistic = functional_maps.individual(sets)
     names = list(sets)

@@ -156,6 +156,8 @@ def benjamini_hochberg(p, *, axis=-1):
     Benjamini & Hochberg (1995), J R Stat Soc B 57, 289-300.
     """
     p = np.moveaxis(np.array(p, float), axis, -1)
+    if not p.size:
+        return np.moveaxis(p, -1, axis)
     for family in p.reshape(-1, p.shape[-1]):  # views of the copy
         tested = ~np.isnan(family)
         if tested.any():

@@ -63,7 +63,8 @@ def of_brain(responses, *, measure="correlation", scaling="none", train=None, pu
     -------
     xarray.DataArray (subject, roi, stimulus, stimulus_2)
         Or (subject, roi, split, stimulus, stimulus_2) if `train` is given and used. NaN where a subject has no
-        such region, or fewer than five voxels in it. Coordinate `n_voxels` (subject, roi): voxels used.
+        such region, or fewer than five voxels in it. Coordinate `n_voxels` (subject, roi): voxels used. Attribute
+        `n_constant_stimuli`: patterns without a direction, of all subjects and regions.
 
     Raises
     ------
@@ -91,6 +92,9 @@ def of_brain(responses, *, measure="correlation", scaling="none", train=None, pu
     joined = xr.concat([xr.concat(row, "roi") for row in filled], "subject")
     numbers = [[one.attrs["n_units"] for one in row] for row in filled]
     attrs = {name: template.attrs[name] for name in ("dissimilarity", "scaling") if name in template.attrs}
+    attrs["n_constant_stimuli"] = sum(
+        one.attrs["n_constant_stimuli"] for row in found for one in row if one is not None
+    )
     joined = joined.drop_attrs().assign_attrs(attrs).assign_coords(subject=list(subjects), roi=list(regions))
     joined = joined.transpose("subject", "roi", ...).assign_coords(n_voxels=(("subject", "roi"), numbers))
     return joined.dropna("roi", how="all")

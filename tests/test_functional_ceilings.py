@@ -43,6 +43,12 @@ def test_reconstruction_chooses_without_the_subject_it_scores(example, rng, with
         assert table["sd"].iloc[0] == pytest.approx(np.std(own, ddof=1))
 
 
+def test_a_single_subject_is_refused(example):
+    rdms, sets = example
+    with pytest.raises(ValueError, match="single subject"):
+        functional_ceilings.reconstruction(rdms[:1], sets, ["V1", "V2"])
+
+
 def test_ceilings_are_those_of_scipy(example):
     rdms = example[0][:, 0]
     lower = [

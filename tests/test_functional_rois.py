@@ -45,6 +45,13 @@ def test_parts_of_a_region_sum_to_its_total(example):
     assert pairs.loc[("a", "c"), "p"] < 0.01
 
 
+def test_a_set_alone_explains_its_total(example):
+    rdms, sets = example
+    table = rois.parted(rdms[:, :1], {"a": sets["a"]}, ["V1"], n_draws=20)
+    assert table["kind"].tolist() == ["unique", "single"]
+    np.testing.assert_allclose(table["value"], table["total"])
+
+
 @pytest.mark.reference
 @pytest.mark.parametrize("rule", [None, "dwivedi2021"])
 def test_published_bars_and_stars_of_a_region_are_reproduced(rule):

@@ -82,6 +82,13 @@ def test_brain_rdms_are_made_from_repeats_or_taken_as_they_are():
     assert rsa.of_brain(data, scaling="z-scored", train=data["train"].values).sizes["split"] == 6
 
 
+def test_stimuli_without_a_pattern_are_counted():
+    silent = responses()
+    silent["response"][:, 4, :40] = 0
+    assert rsa.of_brain(responses()).attrs["n_constant_stimuli"] == 0
+    assert rsa.of_brain(silent.isel(voxel=slice(0, 80))).attrs["n_constant_stimuli"] == 1
+
+
 def test_regions_that_overlap_are_regions_too():
     data = responses()
     inside = np.zeros((1, data.sizes["voxel"]), bool)
