@@ -21,7 +21,8 @@ STEPS = {  # step: (swept parameters, steps whose results it reads, kinds of tar
     "01_download": (("target",), (), plugins.KINDS),
     "02_extract": (("model", "target"), ("01_download",), plugins.BRAINS),
     "03_encode": (("model", "target"), ("01_download", "02_extract"), ("component", "voxel")),
-    "08_figures": ((), ("01_download", "03_encode"), plugins.KINDS),
+    "04_rsa": (("model", "target"), ("01_download", "02_extract"), ("voxel", "rdm")),
+    "08_figures": ((), ("01_download", "03_encode", "04_rsa"), plugins.KINDS),
 }
 NAMES = {step.partition("_")[2]: step for step in STEPS}
 GOOD, BROKEN = ("ran", "fresh"), ("failed", "held back")

@@ -16,7 +16,8 @@ EXPLAINABLE = (0.1, 0.2, 0.4, 0.6, 0.8)
 PLANTED_SHARES = (0.3, 0.6)  # of the explainable variance, for the correction
 WEIGHTS = {"all from layer 2": (0, 1, 0), "0.5, 0.3 and 0.2": (0.5, 0.3, 0.2)}
 CASES = {"": {}, "unequal": {"unequal": True}, "new": {"common": 1.0, "new_stimuli": True}}
-N_SIMULATIONS = {"": 400, "unequal": 400, "new": 80}
+N_SIMULATIONS = {"": 600, "unequal": 600, "new": 120}  # 600: coverage known to 0.9 %
+N_SPLITS = 4  # of the stimuli
 N_UNRELATED = 400  # RDMs that have nothing to do with each other
 
 
@@ -36,7 +37,7 @@ def load(_folder):
         (`lib.layer_contributions.recovered`, with the case).
     """
     designs = [
-        (noise_simulation.Design(planted=share, **case), N_SIMULATIONS[name])
+        (noise_simulation.Design(planted=share, n_splits=N_SPLITS, **case), N_SIMULATIONS[name])
         for name, case in CASES.items()
         for share in PLANTED_SHARES
     ]
