@@ -104,7 +104,7 @@ def test_units_are_scaled_on_the_train_stimuli_of_each_split():
 def test_what_is_constant_or_not_finite_is_counted():
     X = units()
     X[4] = 3.3
-    X[:, 2] = np.nan
+    X[6, 2] = np.nan
     found = dissimilarity.of_units(pieces(X), NAMES)
     assert np.isnan(found.values[4]).all()
     assert np.isfinite(np.delete(np.delete(found.values, 4, 0), 4, 1)).all()

@@ -127,6 +127,7 @@ def test_planted_layer_is_the_most_similar_and_significant():
     planted = table[table["layer"] == "second"]
     assert (planted[["p", "p_fwe", "p_fdr"]] <= 0.02).all(axis=None)
     assert (table.loc[table["layer"] != "second", "p_fwe"] > 0.05).all()
+    np.testing.assert_allclose(table["p_fdr"], stats.false_discovery_control(table["p"]))
     assert (planted["low"] > 0).all()
     assert ((planted["lower"] < planted["upper"]) & (planted["value"] < planted["upper_high"])).all()
     assert table.set_index("roi")["n_subjects"].to_dict() == {"all": 5, "A": 5, "B": 4}
@@ -168,6 +169,8 @@ def test_models_with_one_seed_share_their_permutations():
     found = rsa.best_of_models(tables, largest).set_index(["model", "roi"])
     expected = whole.set_index(["layer", "roi"])["p_fwe"]
     assert found.loc[("y", "A"), "p_fwe"] == pytest.approx(expected["second", "A"])
+    for (_, roi), row in found.iterrows():  # the first model too has to beat the layers of the second
+        assert row["p_fwe"] == pytest.approx((1 + (null.sel(roi=roi)[1:] >= row["value"]).sum().item()) / 100)
     largest["x"] = largest["x"].isel(permutation=slice(5))
     with pytest.raises(ValueError, match="differ in the number of permutations"):
         rsa.best_of_models(tables, largest)
@@ -228,6 +231,24 @@ def test_ceilings_of_halves_are_the_bounds_of_the_test_stimuli():
     for bound, value in zip(("lower", "upper"), expected, strict=True):
         assert found[bound].sel(roi="A").isel(split=2).mean().item() == pytest.approx(value, abs=1e-10)
     assert found["lower"].sel(subject="p4", roi="B").isnull().all()
+
+
+def test_the_best_layer_is_averaged_over_subjects_after_splits():
+    data = responses()
+    brain = rsa.of_brain(data)
+    best = rsa.best_layer(rsa.half_similarities(models(), brain, data["train"]))
+    bounds = rsa.half_ceilings(brain, data["train"])
+    table = rsa.best_table(best, bounds, measure="spearman").set_index("roi")
+    for roi, n in {"all": 5, "A": 5, "B": 4}.items():
+        row, here = table.loc[roi], best.sel(roi=roi, subject=[f"p{i}" for i in range(n)])
+        assert (row["n"], row["unit"], row["interval"], row["undefined"]) == (n, "subject", "t", 0)
+        assert row["position"] == pytest.approx(here["relative_position"].mean().item())
+        value = np.median(here["by_split"].transpose("subject", "split").values, axis=1)
+        expected = stats.t.interval(0.95, n - 1, value.mean(), stats.sem(value))
+        np.testing.assert_allclose(row[["value", "low", "high"]].astype(float), [value.mean(), *expected])
+        for name in ("lower", "upper"):
+            each = bounds[name].sel(roi=roi).transpose("subject", "split").values[:n]
+            assert row[name] == pytest.approx(np.median(each, axis=1).mean())
 
 
 def test_ceilings_have_an_interval_for_each_unit():
