@@ -82,6 +82,16 @@ def test_published_bars_are_too_short_by_the_known_factor(rng):
     assert bar == pytest.approx(expected, rel=0.05)  # 4000 draws: 1.1 %, five times that
 
 
+def test_pairs_are_compared_as_by_a_paired_t_test(rng):
+    values = rng.normal(size=(9, 2, 3)) + rng.normal(size=(9, 1, 1)) + [0, 0.3, 0.6]  # subject, unit, set
+    mean = values.mean(axis=0)
+    without = (values.sum(axis=0) - values) / 8
+    found = rdm_resampling.estimate(mean, np.broadcast_to(mean, (20, 2, 3)), without)
+    for a, b in ((0, 1), (1, 2), (2, 0)):
+        expected = stats.ttest_rel(values[..., a], values[..., b]).pvalue
+        np.testing.assert_allclose(found.p_pairs[:, a, b], expected)
+
+
 def test_jackknife_of_a_mean_is_its_standard_error(rng):
     values = rng.normal(size=(9, 1, 1))
     without = np.array([np.delete(values, i, axis=0).mean(axis=0) for i in range(9)])
