@@ -127,6 +127,34 @@ def test_condition_permutations_find_planted_searchlights(rng):
     assert found.p_family[4:].min() > 0.01
 
 
+def test_places_are_grey_for_each_reason_that_was_published():
+    statistic = np.tile([0.1, 0.3, 0.2], (6, 1))
+    p, ceiling, p_winner = np.full((6, 3), 0.01), np.full(6, 0.033), np.full(6, 0.05)
+    p[1, 1], p[2, [0, 2]] = 0.051, 0.9  # the winner's own p counts, not that of others
+    ceiling[3], p_winner[4], p_winner[5] = 0.0329, 0.051, np.nan
+    names = list("ABC")
+    single = functional_maps.codes(statistic, names, p, ceiling, order=["B", "A", "C"])
+    assert single.tolist() == [-8, -9, -8, -9, -8, -8]
+    grouped = functional_maps.codes(statistic, names, p, ceiling, order=names, p_winner=p_winner)
+    assert grouped.tolist() == [0.25, -0.75, 0.25, -0.75, -0.75, -0.75]
+
+
+def test_ceilings_at_the_threshold_are_not_corrected_again(rng):
+    sets = {name: rng.random((2, 66)) for name in "AB"}
+    rdms, orders = (
+        rng.random((5, 66)) + sets["A"][0],
+        rdm_tests.orders([rng.permutation(12) for _ in range(40)]),
+    )
+    ceiling = np.array([0.033, 0.034, 0.5, 0.5, 0.01])
+    test = rdm_tests.permutation_test(functional_maps.individual(sets)[0], rdms, orders)
+    once, _ = rdm_tests.within_units(test.p, test.p_pairs)
+    found = functional_maps.searchlights(
+        rdms, functional_maps.individual(sets), orders, lower_ceiling=ceiling
+    )
+    np.testing.assert_array_equal(found.p[[0, 4]], once[[0, 4]])
+    np.testing.assert_allclose(found.p[1:4], rdm_tests.benjamini_hochberg(once[1:4], axis=0))
+
+
 def test_t_tests_do_not_leave_the_map_of_groups_grey(rng):
     sets = {name: rng.random((2, 190)) for name in "ABC"}
     rdms = rng.random((10, 5, 190)) + 2 * sets["B"][1]
