@@ -9,6 +9,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -26,7 +27,7 @@ CONDA_NAMES = {
     "soundfile": ["pysoundfile"],
     "dask": ["dask-core", "distributed"],
 }
-README_LINES = 130
+README_LINES = 145
 LARGEST_FILE = 1_000_000
 
 
@@ -434,9 +435,10 @@ def test_module_has_a_caller_and_a_test(file):
 
 
 def used(file):
-    """Modules of lib that a module or notebook imports."""
-    found = re.findall(
-        r"from lib(?:\.\w+)* import [^\\\n\"]*|from lib\.\w+|import lib\.\w+", file.read_text("utf-8")
-    )
+    """Modules of lib that a module, notebook or page imports, on one line or between brackets."""
+    text = file.read_text("utf-8")
+    if file.suffix == ".ipynb":
+        text = "\n".join(cell.source for cell in nbformat.read(file, 4).cells)
+    found = re.findall(r"from lib(?:\.\w+)* import (?:\([^)]*\)|[^\n]*)|from lib\.\w+|import lib\.\w+", text)
     for word in {word for line in found for word in re.findall(r"\w+", line)}:
         yield Path(ROOT / "lib" / f"{word}.py")

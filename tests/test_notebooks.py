@@ -146,10 +146,7 @@ def test_imports_are_one_cell_and_lib_has_one_form(file):
 def test_figures_alone_know_the_look(file):
     # Else a new colour would make results stale.
     taken = {
-        f"{n.module}.{a.name}"
-        for n in ast.walk(code(file))
-        if isinstance(n, ast.ImportFrom)
-        for a in n.names
+        f"{n.module}.{a.name}" for n in ast.walk(code(file)) if isinstance(n, ast.ImportFrom) for a in n.names
     }
     assert any("plotting" in name for name in taken) == (file.stem == "08_figures")
 

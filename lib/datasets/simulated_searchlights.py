@@ -26,7 +26,13 @@ VOLUME = {"shape": (11, 11, 9), "spacing": 3}  # voxels; mm
 SPHERE = {"sphere": ((15, 15, 12), 7), "radius_mm": 6.1, "n_simulations": 200}  # centre and radius in mm
 N_PERMUTATIONS = 500  # of conditions, in the planted study
 N_FOLDS = 5  # of conditions
-SECTIONS = {"score": "planted", "p_family": "planted", "null_95": "planted", "lower_ceiling": None, "n_voxels": None}
+SECTIONS = {
+    "score": "planted",
+    "p_family": "planted",
+    "null_95": "planted",
+    "lower_ceiling": None,
+    "n_voxels": None,
+}
 SEED = 0
 
 
@@ -73,9 +79,7 @@ def _study():
     mapped = functional_study.searched(mean, lights["lower_ceiling"].values, sets, **options)
     rdms, rois = functional_study.brain(study)
     groups = functional_maps.grouped(sets, functional_maps.networks(list(sets)))
-    folds = rdm_crossvalidation.condition_folds(
-        study.sizes["stimulus"], N_FOLDS, np.random.default_rng(SEED)
-    )
+    folds = rdm_crossvalidation.condition_folds(study.sizes["stimulus"], N_FOLDS, np.random.default_rng(SEED))
     blocks = lights[["corner", "size", "true_roi"]]
     return {
         "functional_maps": mapped.merge(blocks).assign(_volume(mask)),
