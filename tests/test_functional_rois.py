@@ -3,9 +3,10 @@
 import numpy as np
 import oracle_maps
 import pytest
+from scipy import stats
 
 from lib import functional_rois as rois
-from lib import rdm_crossvalidation
+from lib import rdm_crossvalidation, rdm_regression, rdm_resampling
 
 
 @pytest.fixture
@@ -42,6 +43,10 @@ def test_parts_of_a_region_sum_to_its_total(example):
     assert unique.loc[("V1", "c"), "p"] > 0.05
     assert (unique["low"] < unique["value"]).all()
     pairs = table[(table["kind"] == "pair") & (table["roi"] == "V1")].set_index(["part", "second"])
+    own = {name: sets[name] for name in "abc"}
+    jackknifed = rdm_resampling.jackknife(rdms[:, :1], own, rdm_regression.unique).p_pairs[0]
+    expected = stats.false_discovery_control(jackknifed[np.triu_indices(3, 1)])
+    np.testing.assert_allclose(pairs["p"], expected)
     assert pairs.loc[("a", "c"), "p"] < 0.01
 
 

@@ -121,6 +121,8 @@ def test_average_is_that_over_subjects(rdms, about, tmp_path):
 def test_what_is_undefined_stays_undefined(rdms, about, tmp_path):
     rdms[1, 3] = np.nan
     searchlight.store(npy(rdms), tmp_path / "s.nc", about)
+    mean = searchlight.average(tmp_path / "s.nc", n_at_once=2)
+    assert np.isnan(mean).any("pair").values.tolist() == [False, False, False, True, False]
     found = artefacts.load(tmp_path / "s.nc")["rdm"]
     assert found.isnull().all("pair").values.tolist() == [[False] * 5, [False] * 3 + [True, False]]
 
