@@ -52,6 +52,14 @@ def test_planted_patterns_have_the_rdm(models, rng):
     np.testing.assert_allclose(np.corrcoef(found[:, ~planted]), np.eye(N_STIMULI), atol=5 / np.sqrt(1000))
 
 
+def test_the_signal_is_a_share_of_the_variance(models):
+    rdm, how = models.values[0], {"n_subjects": 1, "signal": 0.3, "rng": np.random.default_rng(0)}
+    (found,) = planted_searchlight.patterns(rdm, np.ones(4000, bool), **how).values()
+    expected = 0.3 * (1 - rdm) + 0.7 * np.eye(N_STIMULI)
+    # Covariances of 4000 voxels: errors of up to √2 / √4000 = 0.022, five times that.
+    np.testing.assert_allclose(found @ found.T / 4000, expected, atol=5 * 0.0224)
+
+
 def test_rdms_that_no_patterns_have_are_refused(rng):
     rdm = squareform([2.0, 2.0, 2.0])
     with pytest.raises(ValueError, match="no patterns have this RDM"):
