@@ -114,7 +114,7 @@ def planted_search(maps, rates, figure):
     ax.scatter(rates["nominal"], places, marker="|", s=120, color="crimson", label="nominal")
     ax.set_yticks(places, rates["what"], fontsize=7)
     ax.set(xlim=(-0.02, 1.02), ylim=(len(rates) - 0.5, -0.5), xlabel="share")
-    ax.legend(loc="center right", fontsize=7)
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), fontsize=7)
 
 
 def _bars(rows, ax, colours, highest, hatched):
