@@ -371,10 +371,10 @@ def _grams(vectors, measure, stimuli):
     if measure not in ("spearman", "rho_a", "pearson", "cosine"):
         return np.stack([_gram(_drawn(vectors, one), measure) for one in stimuli])
     kept, found = vectors[:, have], []
-    order = np.argsort(kept, axis=1, kind="stable")
+    ranking = [_ranking(values) for values in kept] if measure in comparison.RANKED else None
     for some in np.array_split(stimuli, -(-kept.size * len(stimuli) // AT_ONCE)):
         weights = (some[:, i] * some[:, j])[:, have].astype(float)
-        found.append(_weighted_gram(kept, order, weights, measure))
+        found.append(_weighted_gram(kept, ranking, weights, measure))
     return np.concatenate(found)
 
 
@@ -389,12 +389,14 @@ def _drawn(vectors, counts):
     return np.where(wanted < 0, np.nan, vectors[:, wanted])
 
 
-def _weighted_gram(vectors, order, weights, measure):
+def _weighted_gram(vectors, ranking, weights, measure):
     """Similarities of all RDMs with each other, each pair counted as often as its weight says."""
     total = weights.sum(axis=1)
     shape = (len(weights), *vectors.shape)
     if measure in comparison.RANKED:
-        rows = np.stack([_weighted_ranks(v, o, weights) for v, o in zip(vectors, order, strict=True)], axis=1)
+        rows = np.empty(shape)
+        for row, one in enumerate(ranking):
+            rows[:, row] = _weighted_ranks(one, weights)
     else:
         rows = np.broadcast_to(vectors, shape)
     size = np.abs(rows).max(axis=2)
@@ -409,15 +411,29 @@ def _weighted_gram(vectors, order, weights, measure):
     return rows @ rows.swapaxes(1, 2)
 
 
-def _weighted_ranks(values, order, weights):
+def _ranking(values):
+    """Order of values, and of each in that order the number of its group of equal ones; None without ties."""
+    order = np.argsort(values, kind="stable")
+    first = np.r_[True, values[order][1:] != values[order][:-1]]
+    return order, None if first.all() else np.cumsum(first) - 1
+
+
+def _weighted_ranks(ranking, weights):
     """Ranks (n_resamples, n) of values that come as often as weights say; ties share their mean rank."""
-    ordered = values[order]
-    first = np.r_[True, ordered[1:] != ordered[:-1]]
-    group = np.cumsum(first) - 1
-    reached = np.cumsum(weights[:, order], axis=1)[:, np.r_[np.flatnonzero(first)[1:], len(values)] - 1]
-    before = np.concatenate([np.zeros((len(weights), 1)), reached[:, :-1]], axis=1)
+    order, group = ranking
+    ordered = weights.take(order, axis=1)
+    reached = np.cumsum(ordered, axis=1)
+    if group is None:
+        ordered -= 1
+        ordered *= -0.5
+        ordered += reached
+    else:
+        last = np.append(group[1:] != group[:-1], True)
+        reached = reached[:, last]
+        before = np.concatenate([np.zeros((len(weights), 1)), reached[:, :-1]], axis=1)
+        ordered = ((before + reached + 1) / 2)[:, group]
     ranks = np.empty_like(weights)
-    ranks[:, order] = ((before + reached + 1) / 2)[:, group]
+    ranks[:, order] = ordered
     return ranks
 
 
