@@ -263,7 +263,8 @@ def test_second_run_is_fresh_and_quick(made):
     imports = time.monotonic() - start
     said, seconds = made.again()
     assert "0 ran, 5 fresh" in said
-    assert seconds - imports < 5
+    # All code and 250 MB of results are read, while another test has its share of the machine.
+    assert seconds - imports < 9
 
 
 @pytest.mark.parametrize("step", RESULTS)
@@ -416,8 +417,16 @@ def test_summary_has_all_voxels_and_each_region(made, responses):
 
 def test_figures_are_pdf_png_and_table(made):
     folder = made.folder("08_figures")
-    files = {file.name for file in folder.iterdir()} - {"run.json", "run.ipynb", ".lock"}
-    assert files == {"planted_truth.pdf", "planted_truth.png", "planted_truth.csv", "numbers.csv"}
+    files = {file.name for file in folder.iterdir()} - {
+        "run.json",
+        "run.ipynb",
+        ".lock",
+        "maps",
+        "numbers.csv",
+    }
+    drawn = {name.rpartition(".")[0] for name in files}
+    assert drawn >= {"planted_truth", "models", "layers", "layer_weighted", "partition", "maps", "rsa_layers"}
+    assert files == {f"{name}.{ending}" for name in drawn for ending in ("pdf", "png", "csv")}
     assert (folder / "planted_truth.pdf").read_bytes().startswith(b"%PDF")
     assert b"CreationDate" not in (folder / "planted_truth.pdf").read_bytes()
     assert (folder / "planted_truth.png").read_bytes().startswith(b"\x89PNG")
@@ -430,10 +439,15 @@ def test_numbers_are_named_once_and_carry_intervals(made):
     table = artefacts.load_table(made.folder("08_figures") / "numbers.csv")
     assert table.columns.tolist() == plotting.NUMBERS == ["name", "value", "low", "high", "n", "unit", "what"]
     assert table["name"].is_unique
-    assert table["name"].str.fullmatch(rf"encode/{TARGET}/{MODEL}/[a-z0-9_.]+(/[a-z0-9_.]+)?").all()
+    assert table["name"].str.fullmatch(rf"(encode|rsa)/{TARGET}(/[^/A-Z]+){{2,6}}").all()
     assert table["name"].is_monotonic_increasing
-    assert table.notna().all(axis=None)
-    assert ((table["low"] <= table["value"]) & (table["value"] <= table["high"])).all()
+    assert table.drop(columns=["low", "high", "n"]).notna().all(axis=None)
+    known = table.dropna(subset=["low", "high"])
+    assert (
+        known["name"].str.startswith(f"encode/{TARGET}/{MODEL}/r2_corrected/").sum() == 5
+    )  # all, four regions
+    assert ((known["low"] <= known["value"]) & (known["value"] <= known["high"])).all()
+    assert table.loc[table["low"].isna(), "what"].str.len().min() > 20  # says what it is, and why no interval
 
 
 def test_planted_layers_are_found(made):
