@@ -3,7 +3,15 @@
 import numpy as np
 import pandas as pd
 
-from lib import functional_maps, partition, rdm_crossvalidation, rdm_regression, rdm_resampling, rdm_tests
+from lib import (
+    functional_maps,
+    inference,
+    partition,
+    rdm_crossvalidation,
+    rdm_regression,
+    rdm_resampling,
+    rdm_tests,
+)
 
 # Of the 25 regions of the atlas, in the order of its label file; those that the figures show.
 SHOWN = tuple(
@@ -182,7 +190,7 @@ def quotable(table, *, target, published=None):
         (f"rsa/{target}/all/r2/{roi}", total, np.nan, np.nan, np.nan, "", what)
         for roi, total in unique.groupby("roi", sort=False)["total"].first().items()
     ]
-    rows = pd.DataFrame(rows, columns=["name", "value", "low", "high", "n", "unit", "what"])
+    rows = pd.DataFrame(rows, columns=inference.QUOTED)
     return rows.assign(name=rows["name"].str.lower().str.replace(" ", "_"))
 
 

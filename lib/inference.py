@@ -371,12 +371,27 @@ def holm(p):
     ----------
     Holm (1979), Scand J Stat 6:65.
     """
+    return corrected(p, "holm")
+
+
+def corrected(p, method="fdr_bh"):
+    """p-values corrected for their number, NaN left out and kept.
+
+    Parameters
+    ----------
+    p : array (n,)
+    method : str
+        Of statsmodels' `multipletests`, such as "fdr_bh" (Benjamini-Hochberg) or "holm".
+
+    Returns
+    -------
+    array (n,)
+    """
     p = np.asarray(p, float)
-    known = np.isfinite(p)
-    corrected = np.full(p.shape, np.nan)
-    if known.any():
-        corrected[known] = multipletests(p[known], method="holm")[1]
-    return corrected
+    found, there = np.full(p.shape, np.nan), np.isfinite(p)
+    if there.any():
+        found[there] = multipletests(p[there], method=method)[1]
+    return found
 
 
 def correlation(x, y, *, level=0.95):

@@ -7,7 +7,7 @@ import pandas as pd
 import xarray as xr
 from scipy import stats
 
-from lib import correction, layers, metrics, reliability, ridge
+from lib import correction, inference, layers, metrics, reliability, ridge
 
 ALPHAS = 10.0 ** np.arange(-1, 4)
 
@@ -193,7 +193,7 @@ def quotable(table):
             pd.DataFrame({"name": name, "value": value, "low": low, "high": high, "what": said + what})
         )
     rows = pd.concat([part.assign(n=table["n_simulations"], unit="simulation") for part in rows])
-    return rows[["name", "value", "low", "high", "n", "unit", "what"]].reset_index(drop=True)
+    return rows[inference.QUOTED].reset_index(drop=True)
 
 
 class _Stimuli(NamedTuple):

@@ -5,7 +5,7 @@ import pandas as pd
 import xarray as xr
 from scipy import stats
 
-from lib import searchlight_geometry, searchlight_maps, searchlight_rdms
+from lib import inference, searchlight_geometry, searchlight_maps, searchlight_rdms
 
 LEVEL = 0.05
 
@@ -142,7 +142,7 @@ def quotable(table):
     found = rates(table)
     names = [f"rsa/planted_searchlight/all/{column}" for column in ("found", "right", "false", "any_false")]
     columns = {"name": names, "unit": "simulation"}
-    return found.assign(**columns)[["name", "value", "low", "high", "n", "unit", "what"]]
+    return found.assign(**columns)[inference.QUOTED]
 
 
 def section(maps, places, name, *, model=None):

@@ -8,9 +8,8 @@ from scipy import stats
 
 from lib import ceilings
 from lib import rdm_comparison as comparison
-from lib.inference import draws
+from lib.inference import corrected, draws
 from lib.plugins import require
-from lib.rdm_permutation import corrected
 from lib.searchlight import pairs
 
 UNITS = ("subject", "stimulus", "subject and stimulus")

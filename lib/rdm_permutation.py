@@ -1,7 +1,6 @@
 """Whether RDMs are alike at all: permuted names of stimuli, and corrections for many tests."""
 
 import numpy as np
-from statsmodels.stats.multitest import multipletests
 
 from lib import rdm_comparison as comparison
 from lib.plugins import require
@@ -119,26 +118,6 @@ def max_statistic(statistic, *, one_sided=True):
         here = statistic[0, defined]
         reached = (largest >= here - 1e-12 * np.abs(here)).sum(axis=0)
         found[defined] = (1 + reached) / len(statistic)
-    return found
-
-
-def corrected(p, method="fdr_bh"):
-    """p-values corrected for their number, NaN left out and kept.
-
-    Parameters
-    ----------
-    p : array (n,)
-    method : str
-        Of statsmodels' `multipletests`, such as "fdr_bh" (Benjamini-Hochberg) or "holm".
-
-    Returns
-    -------
-    array (n,)
-    """
-    p = np.asarray(p, float)
-    found, there = np.full(p.shape, np.nan), np.isfinite(p)
-    if there.any():
-        found[there] = multipletests(p[there], method=method)[1]
     return found
 
 

@@ -169,7 +169,7 @@ def summary(models, brain, *, measure="spearman", n_resamples=1000, n_permutatio
         tables.append(every.assign(unit=_unit(vectors), **about))
         largest.append(null)
     table = pd.concat(tables, ignore_index=True)
-    table["p_fdr"] = rdm_permutation.corrected(table["p"])
+    table["p_fdr"] = inference.corrected(table["p"])
     null = xr.DataArray(np.array(largest).T, dims=("permutation", "roi"), coords={"roi": brain["roi"].values})
     return table[[*KEY, *(column for column in table if column not in KEY)]], null
 

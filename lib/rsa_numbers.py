@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
+from lib.inference import QUOTED
 from lib.rdm_comparison import MEASURES
 from lib.rdm_fitting import FITTED
 
-COLUMNS = ["name", "value", "low", "high", "n", "unit", "what"]
 READ = {FITTED: "non-negative sum of all layers, fitted to other subjects and stimuli"}
 
 
@@ -36,7 +36,7 @@ def quotable(summaries):
     ceiling = ceiling.where(summaries["lower"].notna(), "no noise ceiling: one subject")
     what = summaries["measure"].map(MEASURES) + ", " + kind + "; " + interval + "; " + ceiling
     n = summaries.get("n", pd.Series(np.nan, summaries.index)).fillna(_numbers(summaries))
-    return summaries.assign(name=_names(named), n=n, what=what)[COLUMNS]
+    return summaries.assign(name=_names(named), n=n, what=what)[QUOTED]
 
 
 def of_ceilings(table):
@@ -59,7 +59,7 @@ def of_ceilings(table):
     again = again.where(table["reranked"].notna(), "")
     what = table["bound"] + " noise ceiling of " + table["measure"].map(MEASURES) + again
     what = what + "; 95 % bootstrap-t interval"
-    return table.assign(name=_names(parts), n=_numbers(table), what=what)[COLUMNS]
+    return table.assign(name=_names(parts), n=_numbers(table), what=what)[QUOTED]
 
 
 def of_regions(regions):
@@ -77,7 +77,7 @@ def of_regions(regions):
     """
     parts = regions[["target", "b", "measure", "a"]]
     what = regions["measure"].map(MEASURES) + " of two regions, mean over subjects; 95 % bootstrap-t interval"
-    return regions.assign(name=_names(parts), what=what)[COLUMNS]
+    return regions.assign(name=_names(parts), what=what)[QUOTED]
 
 
 def of_differences(table):
@@ -96,7 +96,7 @@ def of_differences(table):
     parts = table.assign(what="difference")[["target", "a", "what", "roi", "b"]]
     told = table["measure"].map(MEASURES) + ", first model less the last; 95 % bootstrap-t interval, p = "
     what = told + table["p"].map("{:.2g}".format) + ", Holm-corrected " + table["p_fwe"].map("{:.2g}".format)
-    return table.assign(name=_names(parts), n=_numbers(table), what=what)[COLUMNS]
+    return table.assign(name=_names(parts), n=_numbers(table), what=what)[QUOTED]
 
 
 def _names(parts):

@@ -264,9 +264,7 @@ def quotable(summaries):
     what = (
         what + " of voxels and splits below 0, " + summaries["undefined"].map("{:.1%}".format) + " undefined"
     )
-    return summaries.assign(name=name.str.lower(), what=what)[
-        ["name", "value", "low", "high", "n", "unit", "what"]
-    ]
+    return summaries.assign(name=name.str.lower(), what=what)[inference.QUOTED]
 
 
 def _scores(fit, rows, mean, terms):

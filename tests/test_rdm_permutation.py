@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import squareform
 
+from lib import inference
 from lib import rdm_comparison as comparison
 from lib import rdm_permutation as permutation
 
@@ -113,6 +114,6 @@ def test_max_statistic_is_the_largest_of_each_permutation():
 
 def test_corrected_keeps_what_is_missing():
     p = [0.01, np.nan, 0.02, 0.03]
-    np.testing.assert_allclose(permutation.corrected(p), [0.03, np.nan, 0.03, 0.03])
-    np.testing.assert_allclose(permutation.corrected(p, "holm"), [0.03, np.nan, 0.04, 0.04])
-    assert np.isnan(permutation.corrected([np.nan])).all()
+    np.testing.assert_allclose(inference.corrected(p), [0.03, np.nan, 0.03, 0.03])
+    np.testing.assert_allclose(inference.corrected(p, "holm"), [0.03, np.nan, 0.04, 0.04])
+    assert np.isnan(inference.corrected([np.nan])).all()

@@ -9,7 +9,7 @@ import seaborn as sns
 from matplotlib import colors
 from matplotlib.patches import Rectangle
 
-from lib import plugins
+from lib import inference, plugins
 from lib.artefacts import atomic, save_table
 
 STYLE = {
@@ -24,7 +24,7 @@ STYLE = {
     "figure.constrained_layout.use": True,
     "pdf.fonttype": 42,
 }
-NUMBERS = ["name", "value", "low", "high", "n", "unit", "what"]
+NUMBERS = inference.QUOTED
 
 
 def label(model):
