@@ -23,6 +23,7 @@ CITATION = (
 )
 COUNTS = {"stimuli": 1000, "voxels": 29623, "subjects": 10, "rois": 9, "repeats": 3}
 BY_FORM = True
+WITHOUT = ("metamers",)  # which are made of single pictures, not of videos
 PARTS = {"whole_brain": "all voxels of the full track, one file per subject, a few GB"}
 SUBJECTS = 10
 REGIONS = ("V1", "V2", "V3", "V4", "LOC", "EBA", "FFA", "STS", "PPA")

@@ -8,6 +8,7 @@ from lib import plugins, soundactivations
 
 MODALITY = "audio"
 RELEASED = True
+WITHOUT = ("metamers",)  # which need the network itself
 TARGETS = ("b2021", "nh2015", "nh2015comp")
 TIME_AXIS = None
 CONTROLS = ("permuted",)

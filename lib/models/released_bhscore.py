@@ -7,6 +7,7 @@ from lib import download, featurefiles, locked, plugins, released
 
 MODALITY = "vision"
 RELEASED = True
+WITHOUT = ("metamers",)  # which need the network itself
 TARGETS = ("deeprecon",)
 TIME_AXIS = None
 CONTROLS = ()

@@ -9,6 +9,7 @@ from lib import soundactivations
 
 MODALITY = "audio"
 RELEASED = True
+WITHOUT = ("metamers",)  # which need the network itself
 TARGETS = ("b2021", "nh2015", "nh2015comp")
 LAYERS = ("relu0", "maxpool0", "relu1", "maxpool1", "relu2", "relu3", "relu4", "avgpool", "relufc")
 TIME_AXIS = None

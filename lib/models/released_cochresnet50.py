@@ -9,6 +9,7 @@ from lib import soundactivations
 
 MODALITY = "audio"
 RELEASED = True
+WITHOUT = ("metamers",)  # which need the network itself
 TARGETS = ("b2021", "nh2015", "nh2015comp")
 LAYERS = ("conv1_relu1", "maxpool1", "layer1", "layer2", "layer3", "layer4", "avgpool")
 TIME_AXIS = None
