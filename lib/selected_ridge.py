@@ -1,0 +1,413 @@
+"""Ridge regression of every target on the inputs that correlate most with it, exact and for many targets."""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse
+
+from lib import definite, plugins
+
+# Published: penalty 100, and 500 inputs for each target in both directions.
+ALPHA, N_FEAT = 100.0, 500
+
+# What `published=` takes: Nonaka, Majima, Aoki & Kamitani (2021).
+RULES = ("nonaka2021",)
+
+# Population variance below which an input counts as uncorrelated with everything in the published method.
+PUBLISHED_VARIANCE = 1e-8
+
+# With more inputs than this, products between all of them take more memory than they save time.
+INPUTS_SHARED = 8192
+
+# The discarded inputs are solved for instead of the selected ones while they are fewer than this share of them.
+COMPLEMENT = 0.8
+
+# Correlations kept at once.
+STEP = 1 << 23
+
+
+class Fit(NamedTuple):
+    """Weights of a block of targets.
+
+    Attributes
+    ----------
+    selected : int32 array (n_targets, n_selected)
+        Positions of the inputs of each target, ascending. Without selection one row that all targets share.
+    weights : float64 array (n_targets, n_selected)
+        Unit of the target per unit of the input; NaN for a target that holds a value which is not finite.
+    bias : float64 array (n_targets,)
+        Unit of the target; NaN likewise.
+    n_inputs : int
+    """
+
+    selected: np.ndarray
+    weights: np.ndarray
+    bias: np.ndarray
+    n_inputs: int
+
+
+def prepare(X, rows=None, *, alpha=ALPHA, n_feat=N_FEAT, published=None, device=None):
+    """What all targets share, made once for any number of blocks of targets.
+
+    Parameters
+    ----------
+    X : array (n_samples, n_inputs)
+        Any real type; not copied if there are more than 8192 inputs, so leave it as it is.
+    rows : int array (n_samples,), optional
+        Row of the targets that belongs to each sample, where stimuli were presented several times. Default: each
+        sample has its own.
+    alpha : float, optional
+        Penalty > 0 of the squared weights.
+    n_feat : int, optional
+        Inputs of each target; 0, or as many as there are or more: no selection.
+    published : str, optional
+        "nonaka2021" also penalises the bias by `alpha`, gives inputs of population variance below 1e-8 the
+        correlation 0 but keeps them, and makes every target NaN if an input holds a value that is not finite.
+        Default: the bias is free, inputs that are constant or not finite are left out.
+    device : str, optional
+        Torch device on which targets are treated in batches, in float64. Default: NumPy on all cores.
+
+    Returns
+    -------
+    Inputs
+
+    Raises
+    ------
+    ValueError
+        If sizes do not fit, the penalty is not positive, or no input can be used.
+
+    References
+    ----------
+    Nonaka, Majima, Aoki & Kamitani (2021), iScience 24:103013, STAR Methods (unit activity decoding).
+    """
+    X = np.asarray(X)
+    if X.ndim != 2 or not len(X):
+        raise ValueError(f"inputs must be (samples, inputs), got {X.shape}")
+    if not (np.isfinite(alpha) and alpha > 0) or n_feat < 0:
+        raise ValueError(f"alpha must be positive and n_feat not negative, got {alpha} and {n_feat}")
+    if rows is not None:
+        rows = np.asarray(rows)
+        if rows.shape != (len(X),) or rows.dtype.kind not in "iu" or rows.min() < 0:
+            raise ValueError(f"{len(X)} samples need one row number each, got {rows.dtype} {rows.shape}")
+    if published is not None:
+        plugins.require(published, RULES, "published method")
+    return Inputs(X, rows, alpha, n_feat, published, device)
+
+
+def predict(fit, X):
+    """Predicted targets.
+
+    Parameters
+    ----------
+    fit : Fit
+    X : array (n_samples, n_inputs)
+        In the units of the inputs that were fitted. Inputs that no target selected are not read.
+
+    Returns
+    -------
+    float64 array (n_samples, n_targets)
+        Unit of the targets; NaN for a target without weights, or where a selected input is NaN.
+
+    Raises
+    ------
+    ValueError
+        If X has another number of inputs.
+    """
+    X = np.asarray(X)
+    if X.ndim != 2 or X.shape[1] != fit.n_inputs:
+        raise ValueError(f"{fit.n_inputs} inputs were fitted, got {X.shape}")
+    if len(fit.selected) == 1:
+        return X[:, fit.selected[0]].astype(float) @ fit.weights.T + fit.bias
+    return (sparse(fit) @ X.T.astype(float)).T + fit.bias
+
+
+def sparse(fit):
+    """Weights as a matrix, zero where an input is not selected.
+
+    Parameters
+    ----------
+    fit : Fit
+
+    Returns
+    -------
+    scipy.sparse.csr_array (n_targets, n_inputs)
+        float64; `.T.toarray()` has the layout of the published `W`.
+    """
+    n_targets, n_selected = fit.weights.shape
+    selected = np.broadcast_to(fit.selected, fit.weights.shape).ravel()
+    pointers = np.arange(n_targets + 1) * n_selected
+    return scipy.sparse.csr_array((fit.weights.ravel(), selected, pointers), shape=(n_targets, fit.n_inputs))
+
+
+def averaged(Y, rows, alpha):
+    """The smaller problem with the same solution where inputs, not targets, are repeated.
+
+    If every row of inputs is presented equally often, the fit of all presentations with penalty alpha is that of the
+    mean target of each row with alpha / number of presentations. The bias may be penalised or not.
+
+    Parameters
+    ----------
+    Y : array (n_samples, n_targets)
+        Targets of all presentations, NaN allowed.
+    rows : int array (n_samples,)
+        Row of the inputs that each presentation belongs to; all of 0 … n_rows - 1.
+    alpha : float
+
+    Returns
+    -------
+    float64 array (n_rows, n_targets)
+        Mean targets.
+    float
+        Penalty to fit them with.
+
+    Raises
+    ------
+    ValueError
+        If rows are not presented equally often; then fit all presentations.
+    """
+    counts = np.bincount(rows)
+    if len(rows) != len(Y) or counts.min() != counts.max():
+        raise ValueError(
+            f"rows are presented {counts.min()} to {counts.max()} times in {len(Y)} samples: only equal numbers can "
+            "be averaged exactly; fit all presentations instead"
+        )
+    return _summed(np.asarray(Y, float), rows) / counts[0], alpha / counts[0]
+
+
+class Inputs:
+    """Inputs that are ready to be fitted; see `prepare`.
+
+    With the bias penalised by b ≥ 0, the solution is that of the centred problem with one more sample, the means times
+    g = √(n b / (n + b)): no bias is left to solve for, and b = 0 needs no case of its own.
+
+    Attributes
+    ----------
+    used : int array (n_used,)
+        Positions of the inputs that can be selected.
+    n_constant, n_undefined : int
+        Inputs whose values are all equal (published: of variance below 1e-8), and that hold a value which is not
+        finite.
+    n_selected : int
+        Inputs of each target.
+    """
+
+    def __init__(self, X, rows, alpha, n_feat, published, device):
+        self.X, self.rows, self.alpha, self.device = X, rows, float(alpha), device
+        self.n_samples, self.n_inputs = X.shape
+        self.n_rows = self.n_samples if rows is None else int(rows.max()) + 1
+        bias_alpha = self.alpha if published else 0.0
+        self.bias_scale = self.n_samples + bias_alpha
+        self.g = np.sqrt(self.n_samples * bias_alpha / self.bias_scale)
+        self._measure(published)
+        self.n_selected = min(n_feat or len(self.used), len(self.used))
+        self.selects = self.n_selected < len(self.used)
+        self.shared = len(self.used) <= INPUTS_SHARED
+
+    def _measure(self, published):
+        """Means and norms of the inputs, and which of them can be used."""
+        mean, norm, constant = (np.empty(self.n_inputs) for _ in range(3))
+        for part in _parts(self.n_inputs, INPUTS_SHARED):
+            values = self.X[:, part].astype(float)
+            with np.errstate(invalid="ignore"):
+                mean[part] = values.mean(axis=0)
+                norm[part] = np.linalg.norm(values - mean[part], axis=0)
+            constant[part] = (values == values[:1]).all(axis=0)
+        undefined = ~np.isfinite(norm)
+        if published:
+            constant = norm**2 / self.n_samples < PUBLISHED_VARIANCE
+        self.n_constant, self.n_undefined = int(constant.sum()), int(undefined.sum())
+        self.poisoned = bool(published and self.n_undefined)
+        left = ~undefined if published else ~undefined & ~constant.astype(bool)
+        self.used = np.flatnonzero(left)
+        if not len(self.used):
+            raise ValueError(f"none of {self.n_inputs} inputs varies and is finite")
+        self.mean = mean[self.used]
+        self.norm = np.where(constant.astype(bool), np.inf, norm)[self.used]
+
+    @functools.cached_property
+    def centred(self):
+        """Centred inputs that are used, with the sample of means if the bias is penalised."""
+        return self._columns(np.arange(len(self.used)))
+
+    @functools.cached_property
+    def summed(self):
+        """Centred inputs, summed over the samples of each row."""
+        centred = self.centred[: self.n_samples]
+        return centred if self.rows is None else _summed(centred, self.rows, self.n_rows)
+
+    @functools.cached_property
+    def gram(self):
+        """Products between all inputs, the penalty added."""
+        gram = self.centred.T @ self.centred
+        gram.ravel()[:: len(gram) + 1] += self.alpha
+        return gram
+
+    @functools.cached_property
+    def inverse(self):
+        """Inverse of the products between all inputs."""
+        return np.linalg.inv(self.gram)
+
+    def fit(self, Y):
+        """Weights of a block of targets.
+
+        The inputs of a target are those with the largest absolute correlation over samples; of equal ones, the first.
+
+        Parameters
+        ----------
+        Y : array (n_rows, n_targets)
+            Any unit and any real type. A target with a value that is not finite becomes NaN and leaves the others as
+            they are. Give targets in whatever blocks fit in memory: the weights are the same but for rounding.
+
+        Returns
+        -------
+        Fit
+
+        Raises
+        ------
+        ValueError
+            If the number of rows is another.
+        """
+        Y = np.asarray(Y)
+        if Y.ndim != 2 or len(Y) != self.n_rows:
+            raise ValueError(f"targets must be ({self.n_rows} rows, targets), got {Y.shape}")
+        step = int(np.clip(STEP // len(self.used), 16, 1024))
+        parts = [self._fit(Y[:, part].astype(float)) for part in _parts(Y.shape[1], step)]
+        selected, weights, bias = zip(*parts, strict=True)
+        selected = np.concatenate(selected) if self.selects else selected[0]
+        selected = self.used[selected].astype(np.int32)
+        return Fit(selected, np.concatenate(weights), np.concatenate(bias), self.n_inputs)
+
+    def _fit(self, Y):
+        """Selected inputs, weights and biases of targets that are treated together."""
+        undefined = ~np.isfinite(Y).all(axis=0) | self.poisoned
+        Y = np.where(undefined, 0, Y)
+        counts = np.ones(self.n_rows) if self.rows is None else np.bincount(self.rows, minlength=self.n_rows)
+        mean = counts @ Y / self.n_samples
+        Y = Y - mean
+        if self.selects:
+            products = self._products(Y)
+            selected = _chosen(np.abs(products) / self.norm, self.n_selected)
+            products += self.g**2 * mean[:, None] * self.mean
+            weights = self._solve(selected, products, Y, mean)
+        else:
+            selected = np.arange(len(self.used))[None]
+            weights = self._solve_all(Y, mean)
+        weights[undefined] = np.nan
+        bias = self.n_samples * (mean - (weights * self.mean[selected]).sum(axis=1)) / self.bias_scale
+        return selected, weights, bias
+
+    def _products(self, Y):
+        """Products of centred targets and inputs (n_targets, n_used)."""
+        if self.shared:
+            return Y.T @ self.summed
+        products = np.empty((Y.shape[1], len(self.used)))
+        for part in _parts(len(self.used), INPUTS_SHARED):
+            columns = self._columns(np.arange(len(self.used))[part])[: self.n_samples]
+            columns = columns if self.rows is None else _summed(columns, self.rows, self.n_rows)
+            products[:, part] = Y.T @ columns
+        return products
+
+    def _columns(self, selected):
+        """Some centred inputs, with the sample of means if the bias is penalised."""
+        mean = self.mean[selected]
+        columns = self.X[:, self.used[selected]] - mean
+        return np.vstack([columns, self.g * mean]) if self.g else columns
+
+    def _targets(self, Y, mean):
+        """Centred targets of all samples (n_targets, n_samples), with those of the sample of means."""
+        Y = Y if self.rows is None else Y[self.rows]
+        return np.ascontiguousarray((np.vstack([Y, self.g * mean]) if self.g else Y).T)
+
+    def _solve(self, selected, products, Y, mean):
+        """Weights of the selected inputs."""
+        right = np.take_along_axis(products, selected, axis=1)
+        if not self.shared:
+            return self._gathered(selected, right, self._targets(Y, mean))
+        if len(self.used) - self.n_selected < COMPLEMENT * self.n_selected:
+            return self._complement(selected, products)
+        return self._direct(selected, right)
+
+    def _direct(self, selected, right):
+        """One system of the selected inputs for each target."""
+        n = len(self.used)
+
+        def solve(target):
+            chosen = selected[target]
+            matrix = self.gram.take(chosen[:, None] * n + chosen)
+            definite.solve_in_place(matrix, right[target])
+
+        _ = self.gram
+        definite.each(solve, range(len(selected)))
+        return right
+
+    def _complement(self, selected, products):
+        """Weights without selection, corrected so that those of the discarded inputs vanish."""
+        inverse = self.inverse
+        weights, n = products @ inverse, len(self.used)
+        discarded = np.ones(products.shape, bool)
+        np.put_along_axis(discarded, selected, False, axis=1)
+        out = np.nonzero(discarded)[1].reshape(len(products), -1)
+        right = -np.take_along_axis(weights, out, axis=1)
+
+        def solve(target):
+            chosen = out[target]
+            definite.solve_in_place(inverse.take(chosen[:, None] * n + chosen), right[target])
+
+        definite.each(solve, range(len(out)))
+        correction = np.zeros_like(products)
+        np.put_along_axis(correction, out, right, axis=1)
+        return np.take_along_axis(weights + correction @ inverse, selected, axis=1)
+
+    def _gathered(self, selected, right, targets):
+        """One system for each target from its own inputs: of the inputs, or of the samples if these are fewer."""
+        dual = targets.shape[1] < self.n_selected
+
+        def solve(target):
+            columns = self._columns(selected[target])
+            matrix = columns @ columns.T if dual else columns.T @ columns
+            matrix.ravel()[:: len(matrix) + 1] += self.alpha
+            if dual:
+                definite.solve_in_place(matrix, targets[target])
+                right[target] = targets[target] @ columns
+            else:
+                definite.solve_in_place(matrix, right[target])
+
+        definite.each(solve, range(len(selected)))
+        return right
+
+    def _solve_all(self, Y, mean):
+        """Weights of all inputs for all targets."""
+        targets = self._targets(Y, mean)
+        X = self.centred
+        if len(X) > X.shape[1]:
+            right = targets @ X
+            definite.solve_in_place(self.gram.copy(), right)
+            return right
+        matrix = X @ X.T
+        matrix.ravel()[:: len(matrix) + 1] += self.alpha
+        definite.solve_in_place(matrix, targets)
+        return targets @ X
+
+
+def _chosen(scores, n):
+    """Positions of the n largest in each row, ascending; of equal ones, the first."""
+    least = np.partition(scores, scores.shape[1] - n, axis=1)[:, [scores.shape[1] - n]]
+    above, equal = scores > least, scores == least
+    missing = n - above.sum(axis=1, keepdims=True)
+    above |= equal & (equal.cumsum(axis=1) <= missing)
+    return np.nonzero(above)[1].reshape(len(scores), n)
+
+
+def _summed(values, rows, n_rows=None):
+    """Sums over the samples of each row."""
+    n_rows = int(rows.max()) + 1 if n_rows is None else n_rows
+    place = scipy.sparse.csr_array(
+        (np.ones(len(rows)), (rows, np.arange(len(rows)))), shape=(n_rows, len(rows))
+    )
+    return place @ values
+
+
+def _parts(n, step):
+    """Slices of so many at most."""
+    return [slice(start, start + step) for start in range(0, n, step)]
