@@ -27,6 +27,7 @@ CITATION = (
     "ResNet implementation for CIFAR10/CIFAR100 in PyTorch, github.com/akamaster/pytorch_resnet_cifar10"
 )
 INPUT = {"size": 32, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+SCORES = "linear"
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SOURCE = (
     "https://raw.githubusercontent.com/akamaster/pytorch_resnet_cifar10/"

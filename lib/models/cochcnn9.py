@@ -40,6 +40,8 @@ VARIANTS = {
         "LABEL": "CochCNN9-Word",
         "COLOUR": "#ad233b",
         "TASK": "word",
+        "SCORES": "final",
+        "CLASSES": "words",
         "MEMBER": "audio_rep_training_cochleagram_1/kell2018_decay_lr/"
         "2b411fd2-56f2-46c1-ad45-1355d4ffadde/5_checkpoint.pt",
     },
@@ -47,6 +49,8 @@ VARIANTS = {
         "LABEL": "CochCNN9-WordSeed2",
         "COLOUR": "#ad233b",
         "TASK": "word",
+        "SCORES": "final",
+        "CLASSES": "words",
         "MEMBER": "audio_rep_training_cochleagram_1/fmri_paper_more_seeds/kell2018_decay_lr_seed2/"
         "08aac329-3d79-4f0e-96b9-0ffb3824b822/5_checkpoint.pt",
     },
@@ -54,6 +58,8 @@ VARIANTS = {
         "LABEL": "CochCNN9-WordClean",
         "COLOUR": "#ca8484",
         "TASK": "word",
+        "SCORES": "final",
+        "CLASSES": "words",
         "MEMBER": "audio_rep_training_cochleagram_1/clean_speech_training/"
         "kell2018_decay_lr_clean_speech/33d14e31-4a5b-45a4-8f98-3b30adab1322/5_checkpoint.pt",
     },
@@ -61,6 +67,8 @@ VARIANTS = {
         "LABEL": "CochCNN9-WordCleanSeed2",
         "COLOUR": "#ca8484",
         "TASK": "word",
+        "SCORES": "final",
+        "CLASSES": "words",
         "MEMBER": "audio_rep_training_cochleagram_1/clean_speech_training/"
         "kell2018_decay_lr_clean_speech_seed2/2e829114-0fbc-476a-94fa-a2aaa686605a/5_checkpoint.pt",
     },
@@ -110,6 +118,8 @@ VARIANTS = {
         "LABEL": "CochCNN9-MultiTask",
         "COLOUR": "#ffbaa5",
         "TASK": "multitask",
+        "SCORES": "final.word",
+        "CLASSES": "words",
         "MEMBER": "audio_rep_training_cochleagram_1/kell2018_word_audioset_speaker_decay_lr/"
         "5728d456-ddc2-4fc2-bf07-a41e658f36d4/5_checkpoint.pt",
     },
@@ -117,6 +127,8 @@ VARIANTS = {
         "LABEL": "CochCNN9-MultiTaskSeed2",
         "COLOUR": "#ffbaa5",
         "TASK": "multitask",
+        "SCORES": "final.word",
+        "CLASSES": "words",
         "MEMBER": "audio_rep_training_cochleagram_1/fmri_paper_more_seeds/"
         "kell2018_word_audioset_speaker_decay_lr_seed2/ef1d3dc2-c133-4206-9cf5-9aa82706235b/5_checkpoint.pt",
     },

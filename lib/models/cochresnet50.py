@@ -38,6 +38,8 @@ VARIANTS = {
         "LABEL": "CochResNet50-Word",
         "COLOUR": "#006400",
         "TASK": "word",
+        "SCORES": "final",
+        "CLASSES": "words",
         "MEMBER": "audio_rep_training_cochleagram_1/standard_training_word_decay_lr/"
         "a10c97f7-3f2b-4219-8e72-bc625c94fd08/5_checkpoint.pt",
     },
@@ -45,6 +47,8 @@ VARIANTS = {
         "LABEL": "CochResNet50-WordSeed2",
         "COLOUR": "#006400",
         "TASK": "word",
+        "SCORES": "final",
+        "CLASSES": "words",
         "MEMBER": "audio_rep_training_cochleagram_1/fmri_paper_more_seeds/"
         "standard_training_word_decay_lr_seed2/a64afebf-4bb6-483c-ac0d-29b5af3af486/5_checkpoint.pt",
     },
@@ -52,6 +56,8 @@ VARIANTS = {
         "LABEL": "CochResNet50-WordClean",
         "COLOUR": "#90bf95",
         "TASK": "word",
+        "SCORES": "final",
+        "CLASSES": "words",
         "MEMBER": "audio_rep_training_cochleagram_1/clean_speech_training/"
         "standard_training_word_decay_lr_clean_speech/a402cb64-ca52-4b78-9416-9d260f54f350/5_checkpoint.pt",
     },
@@ -59,6 +65,8 @@ VARIANTS = {
         "LABEL": "CochResNet50-WordCleanSeed2",
         "COLOUR": "#90bf95",
         "TASK": "word",
+        "SCORES": "final",
+        "CLASSES": "words",
         "MEMBER": "audio_rep_training_cochleagram_1/clean_speech_training/"
         "standard_training_word_decay_lr_clean_speech_seed2/8021245c-973b-4ea7-a2c0-9cd0ca69d526/5_checkpoint.pt",
     },
@@ -108,6 +116,8 @@ VARIANTS = {
         "LABEL": "CochResNet50-MultiTask",
         "COLOUR": "#c3f380",
         "TASK": "multitask",
+        "SCORES": "final.word",
+        "CLASSES": "words",
         "MEMBER": "audio_rep_training_cochleagram_1/"
         "standard_training_word_and_audioset_and_speaker_decay_lr/542752d7-9849-49ff-b84a-6758a81585b4/5_checkpoint.pt",
     },
@@ -115,6 +125,8 @@ VARIANTS = {
         "LABEL": "CochResNet50-MultiTaskSeed2",
         "COLOUR": "#c3f380",
         "TASK": "multitask",
+        "SCORES": "final.word",
+        "CLASSES": "words",
         "MEMBER": "audio_rep_training_cochleagram_1/fmri_paper_more_seeds/"
         "standard_training_word_and_audioset_and_speaker_decay_lr_seed2/d36092f5-cc1b-4ea9-af81-c187d99c0b6c/5_checkpoint.pt",
     },

@@ -23,6 +23,8 @@ __all__ = ["build", "preprocess"]
 
 MODALITY = "vision"
 LAYERS = ("V1.output", "V2.output", "V4.output", "IT.output", "decoder.avgpool", "decoder.linear")
+SCORES = "decoder.linear"
+CLASSES = "imagenet"
 TIME_AXIS = None
 CONTROLS = ("permuted", "random")
 BUNDLED = False

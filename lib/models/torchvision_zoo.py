@@ -27,6 +27,8 @@ from lib import weights
 from lib.models import frozen
 
 MODALITY = "vision"
+SCORES = "output"
+CLASSES = "imagenet"
 TIME_AXIS = None
 CONTROLS = ("permuted", "random")
 BUNDLED = False
