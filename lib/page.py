@@ -84,7 +84,8 @@ def write(folder, notebook):
     numbers = _numbers(folder / "numbers.csv", known)
     parts = {
         "SUMMARY": f"{len(drawn)} figures, {len(numbers)} numbers, {len(known)} results. Planted and simulated "
-        "data are called so wherever they are shown.",
+        'data are called so wherever they are shown. Drawn by <a href="run.ipynb">08_figures</a> '
+        '(<a href="run.json">record</a>).',
         "CONTENTS": "".join(f'<a href="#figure-{_id(name)}">{_text(name)}</a>' for name in drawn)
         + "".join(f'<a href="#{name}"><b>{name}</b></a>' for name in ("cortex", "numbers", "results")),
         "FIGURES": "".join(_figure(name, there[name], told.get(name), known) for name in drawn),

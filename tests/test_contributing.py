@@ -66,7 +66,8 @@ def python(root, *arguments):
 
 
 def test_there_is_an_example_of_each_plugin():
-    assert set(EXAMPLES) == {"lib/models/edges.py", "lib/datasets/mine.py", "lib/datasets/ours.py"}
+    plugins = {"lib/models/edges.py", "lib/datasets/mine.py", "lib/datasets/ours.py"}
+    assert set(EXAMPLES) == plugins | {"cluster.py"}
 
 
 def test_examples_keep_the_contracts(repository):
@@ -95,3 +96,23 @@ def test_examples_are_swept_and_listed(repository):
     assert re.search(r"^\s*mine\s+vision\s+voxel\s+12\s+2\s+1\s+2\s+0.0\s+-\s+no", listed, re.M)
     planned = python(repository, "run_all.py", "--target", "mine", "--model", "edges", "--dry-run")
     assert "stale     03_encode edges mine (never finished)" in planned
+
+
+def test_cluster_starts_workers_in_the_repository_and_its_python(tmp_path):
+    pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed")
+    text = EXAMPLES["cluster.py"].replace("cluster.scale(jobs=10)", "print(cluster.job_script())")
+    (tmp_path / "cluster.py").write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "cluster.py"], cwd=tmp_path, input="\n", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    *script, address = done.stdout.splitlines()
+    assert re.fullmatch(r"tcp://[\d.]+:\d+", address)
+    for line in ("#SBATCH -p short", "#SBATCH --cpus-per-task=8", "#SBATCH -t 08:00:00",
+                 "#SBATCH --chdir=/shared/compendium", "export COMPENDIUM_HOME=/shared/results"):  # fmt: skip
+        assert line in script
+    worker = [line for line in script if line][-1]
+    assert script.index("source .venv/bin/activate") < script.index(worker)
+    assert "distributed.cli.dask_worker" in worker
+    assert address in worker
+    assert "--nthreads 2" in worker
