@@ -21,6 +21,7 @@ LAYERS = ("avgpool",)
 TIME_AXIS = None
 CONTROLS = ()
 BUNDLED = True
+WITHOUT = ("decode", "bhscore")  # which compare layers
 LICENCE = "MIT (part of this compendium)"
 CITATION = (
     "Norman-Haignere & McDermott (2018), PLOS Biology 16, e2005127, doi:10.1371/journal.pbio.2005127; "
