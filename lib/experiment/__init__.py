@@ -1,0 +1,1 @@
+"""Online experiments that ask people to recognise metamers: plain pages that need nothing but themselves."""
