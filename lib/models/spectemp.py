@@ -21,6 +21,7 @@ LAYERS = ("avgpool",)
 TIME_AXIS = None
 CONTROLS = ()
 BUNDLED = True
+RUNG = "designed"  # of the report card
 WITHOUT = ("decode", "bhscore")  # which compare layers
 LICENCE = "MIT (part of this compendium)"
 CITATION = (
