@@ -1,6 +1,7 @@
-"""Solutions of many small symmetric positive definite systems, one on each processor core at a time."""
+"""Symmetric positive definite systems, solved in place by Cholesky, several of them at a time in threads."""
 
 import ctypes
+import functools
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,60 +10,68 @@ from scipy.linalg import cython_lapack
 from threadpoolctl import ThreadpoolController
 
 
-def _routine(name):
-    """A routine of the LAPACK that SciPy carries. Called this way it lets other threads run; SciPy's own does not."""
-    capsule = cython_lapack.__pyx_capi__[name]
-    name_of, pointer_of = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
-    name_of.restype, name_of.argtypes = ctypes.c_char_p, [ctypes.py_object]
-    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    signature = name_of(capsule)
-    return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * (signature.count(b",") + 1))(
-        pointer_of(capsule, signature)
-    )
-
-
-_POSV = _routine("dposv")
-
-
-def solve_in_place(matrix, right):
-    """Solve one system by Cholesky; both arguments are overwritten, the second by the solution.
+def solve(matrix, right):
+    """Solve one system; both arguments are overwritten, the second by the solution.
 
     Parameters
     ----------
     matrix : float64 array (n, n)
-        Symmetric positive definite, C-contiguous; only its upper triangle (column ≥ row) is read.
+        Symmetric positive definite, stored by rows (or a block of such a one); only its upper triangle (column ≥ row) is read.
     right : float64 array (n,) or (n_right, n)
-        One right-hand side in each row, C-contiguous.
+        One right-hand side in each row, stored by rows.
 
     Raises
     ------
     ValueError
         If the arrays are of another kind, or the matrix is not positive definite.
     """
-    n = len(matrix)
-    for array, shape in ((matrix, (n, n)), (right, (n,) if right.ndim == 1 else (len(right), n))):
-        if array.dtype != np.float64 or not array.flags.c_contiguous or array.shape != shape:
-            raise ValueError(f"expected a contiguous float64 array {shape}, got {array.dtype} {array.shape}")
-    # Read by columns, as LAPACK does, the upper triangle of a matrix stored by rows is the lower one.
-    sizes = [ctypes.c_int(value) for value in (n, 1 if right.ndim == 1 else len(right), n, n, 0)]
-    n_, n_right, leading, leading_right, info = (ctypes.addressof(size) for size in sizes)
-    triangle = ctypes.c_char(b"L")
-    _POSV(
-        ctypes.addressof(triangle),
-        n_,
-        n_right,
-        matrix.ctypes.data,
-        leading,
-        right.ctypes.data,
-        leading_right,
-        info,
+    _check(matrix, right)
+    status = _call(
+        "dposv", b"L", len(matrix), _count(right), matrix, _leading(matrix), right, _leading(right)
     )
-    if sizes[4].value:
-        raise ValueError(f"the system of {n} unknowns is not positive definite: is the penalty positive?")
+    _require_definite(status, matrix)
+
+
+def factor(matrix):
+    """Overwrite the upper triangle of a matrix by its triangular factor U, matrix = Uᵀ U.
+
+    Parameters
+    ----------
+    matrix : float64 array (n, n)
+        As for `solve`. Below the diagonal it is left as it is.
+
+    Raises
+    ------
+    ValueError
+        As for `solve`.
+    """
+    _check(matrix)
+    _require_definite(_call("dpotrf", b"L", len(matrix), matrix, _leading(matrix)), matrix)
+
+
+def half_solve(triangle, right, *, transposed):
+    """Overwrite right-hand sides b by solutions x of Uᵀ x = b (transposed) or U x = b.
+
+    Parameters
+    ----------
+    triangle : float64 array (n, n)
+        What `factor` made.
+    right : float64 array (n,) or (n_right, n)
+        One right-hand side in each row, stored by rows.
+    transposed : bool
+
+    Raises
+    ------
+    ValueError
+        If the arrays are of another kind.
+    """
+    _check(triangle, right)
+    n, how = len(triangle), b"N" if transposed else b"T"
+    _call("dtrtrs", b"L", how, b"N", n, _count(right), triangle, _leading(triangle), right, _leading(right))
 
 
 def each(function, items):
-    """Call a function for each of some items, on all cores, with one thread for each product within a call.
+    """Call a function for each of some items, on all cores, with one thread for the products within a call.
 
     Parameters
     ----------
@@ -75,11 +84,78 @@ def each(function, items):
     Exception
         The first that a call raises.
     """
-    with ThreadpoolController().limit(limits=1, user_api="blas"), ThreadPoolExecutor(cores()) as pool:
+    with _libraries().limit(limits=1, user_api="blas"), ThreadPoolExecutor(cores()) as pool:
         for _ in pool.map(function, items):
             pass
 
 
 def cores():
-    """Number of cores that this process may use."""
+    """Number of cores that this process may use.
+
+    Returns
+    -------
+    int
+    """
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def _call(name, *arguments):
+    """Call a LAPACK routine; letters, sizes and arrays in its order, its status is returned.
+
+    LAPACK reads by columns: the upper triangle of a matrix stored by rows is its lower one.
+    """
+    values = [
+        argument.ctypes.data
+        if isinstance(argument, np.ndarray)
+        else ctypes.byref(ctypes.c_char(argument) if isinstance(argument, bytes) else ctypes.c_int(argument))
+        for argument in arguments
+    ]
+    status = ctypes.c_int(0)
+    _routine(name)(*values, ctypes.byref(status))
+    return status.value
+
+
+@functools.cache
+def _routine(name):
+    """A routine of the LAPACK that SciPy carries. Called this way other threads go on; SciPy's own call stops them."""
+    capsule = cython_lapack.__pyx_capi__[name]
+    name_of, pointer_of = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
+    name_of.restype, name_of.argtypes = ctypes.c_char_p, [ctypes.py_object]
+    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    signature = name_of(capsule)
+    arguments = [ctypes.c_void_p] * (signature.count(b",") + 1)
+    return ctypes.CFUNCTYPE(None, *arguments)(pointer_of(capsule, signature))
+
+
+@functools.cache
+def _libraries():
+    """The loaded libraries that have threads; to find them takes longer than a small system."""
+    return ThreadpoolController()
+
+
+def _count(right):
+    """Number of right-hand sides."""
+    return 1 if right.ndim == 1 else len(right)
+
+
+def _leading(array):
+    """Numbers from the start of one row to that of the next."""
+    return array.shape[-1] if array.ndim == 1 else max(array.strides[0] // array.itemsize, array.shape[-1])
+
+
+def _check(matrix, *rights):
+    """Raise unless the matrix is square, the right-hand sides fit it, and all can be overwritten by LAPACK."""
+    n = len(matrix)
+    for array, shapes in [(matrix, [(n, n)])] + [(right, [(n,), (_count(right), n)]) for right in rights]:
+        if array.dtype != np.float64 or array.shape not in shapes or array.strides[-1] != array.itemsize:
+            raise ValueError(
+                f"expected a float64 array {shapes[-1]} by rows, got {array.dtype} {array.shape}"
+            )
+
+
+def _require_definite(status, matrix):
+    """Raise if a factorisation has failed."""
+    if status:
+        raise ValueError(
+            f"a system of {len(matrix)} unknowns is not positive definite: is the penalty positive?"
+        )

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse
 
-from lib import definite, plugins
+from lib import definite, plugins, subsets
 
 # Published: penalty 100, and 500 inputs for each target in both directions.
 ALPHA, N_FEAT = 100.0, 500
@@ -20,8 +20,8 @@ PUBLISHED_VARIANCE = 1e-8
 # With more inputs than this, products between all of them take more memory than they save time.
 INPUTS_SHARED = 8192
 
-# The discarded inputs are solved for instead of the selected ones while they are fewer than this share of them.
-COMPLEMENT = 0.8
+# Targets whose inputs one thread chooses before it takes others.
+PER_THREAD = 32
 
 # Correlations kept at once.
 STEP = 1 << 23
@@ -205,25 +205,26 @@ class Inputs:
         self.shared = len(self.used) <= INPUTS_SHARED
 
     def _measure(self, published):
-        """Means and norms of the inputs, and which of them can be used."""
-        mean, norm, constant = (np.empty(self.n_inputs) for _ in range(3))
+        """Means and norms of the inputs, which of them can be used, and those centred if all fit."""
+        mean, norm, constant = np.empty(self.n_inputs), np.empty(self.n_inputs), np.empty(self.n_inputs, bool)
         for part in _parts(self.n_inputs, INPUTS_SHARED):
             values = self.X[:, part].astype(float)
+            constant[part] = (values == values[:1]).all(axis=0)
             with np.errstate(invalid="ignore"):
                 mean[part] = values.mean(axis=0)
-                norm[part] = np.linalg.norm(values - mean[part], axis=0)
-            constant[part] = (values == values[:1]).all(axis=0)
+                values -= mean[part]
+                norm[part] = np.sqrt(np.einsum("ij,ij->j", values, values))
         undefined = ~np.isfinite(norm)
         if published:
             constant = norm**2 / self.n_samples < PUBLISHED_VARIANCE
         self.n_constant, self.n_undefined = int(constant.sum()), int(undefined.sum())
         self.poisoned = bool(published and self.n_undefined)
-        left = ~undefined if published else ~undefined & ~constant.astype(bool)
-        self.used = np.flatnonzero(left)
+        self.used = np.flatnonzero(~undefined if published else ~(undefined | constant))
         if not len(self.used):
             raise ValueError(f"none of {self.n_inputs} inputs varies and is finite")
         self.mean = mean[self.used]
-        self.norm = np.where(constant.astype(bool), np.inf, norm)[self.used]
+        with np.errstate(divide="ignore"):
+            self.per_norm = np.where(constant, 0, 1 / norm)[self.used]
 
     @functools.cached_property
     def centred(self):
@@ -232,9 +233,16 @@ class Inputs:
 
     @functools.cached_property
     def summed(self):
-        """Centred inputs, summed over the samples of each row."""
-        centred = self.centred[: self.n_samples]
-        return centred if self.rows is None else _summed(centred, self.rows, self.n_rows)
+        """The same, summed over the samples of each row of the targets."""
+        return self._by_row(self.centred)
+
+    def _by_row(self, columns):
+        """Sums over the samples of each row; the sample of means stays."""
+        if self.rows is None:
+            return columns
+        return np.vstack(
+            [_summed(columns[: self.n_samples], self.rows, self.n_rows), columns[self.n_samples :]]
+        )
 
     @functools.cached_property
     def gram(self):
@@ -244,9 +252,9 @@ class Inputs:
         return gram
 
     @functools.cached_property
-    def inverse(self):
-        """Inverse of the products between all inputs."""
-        return np.linalg.inv(self.gram)
+    def subsets(self):
+        """Solver of systems that are parts of those products."""
+        return subsets.Subsets(self.gram)
 
     def fit(self, Y):
         """Weights of a block of targets.
@@ -271,7 +279,7 @@ class Inputs:
         Y = np.asarray(Y)
         if Y.ndim != 2 or len(Y) != self.n_rows:
             raise ValueError(f"targets must be ({self.n_rows} rows, targets), got {Y.shape}")
-        step = int(np.clip(STEP // len(self.used), 16, 1024))
+        step = int(np.clip(STEP // len(self.used), 16, 4096))
         parts = [self._fit(Y[:, part].astype(float)) for part in _parts(Y.shape[1], step)]
         selected, weights, bias = zip(*parts, strict=True)
         selected = np.concatenate(selected) if self.selects else selected[0]
@@ -285,17 +293,31 @@ class Inputs:
         counts = np.ones(self.n_rows) if self.rows is None else np.bincount(self.rows, minlength=self.n_rows)
         mean = counts @ Y / self.n_samples
         Y = Y - mean
+        if self.g:
+            Y = np.vstack([Y, self.g * mean])
         if self.selects:
-            products = self._products(Y)
-            selected = _chosen(np.abs(products) / self.norm, self.n_selected)
-            products += self.g**2 * mean[:, None] * self.mean
-            weights = self._solve(selected, products, Y, mean)
+            selected, weights = self._selected(Y, mean)
         else:
-            selected = np.arange(len(self.used))[None]
-            weights = self._solve_all(Y, mean)
+            selected, weights = np.arange(len(self.used))[None], self._unselected(Y)
         weights[undefined] = np.nan
         bias = self.n_samples * (mean - (weights * self.mean[selected]).sum(axis=1)) / self.bias_scale
         return selected, weights, bias
+
+    def _selected(self, Y, mean):
+        """Selected inputs and their weights for targets that are treated together."""
+        products = self._products(Y)
+        selected = np.empty((len(products), self.n_selected), int)
+
+        def choose(part):
+            about_means = self.g**2 * mean[part, None] * self.mean
+            selected[part] = _chosen(np.abs(products[part] - about_means) * self.per_norm, self.n_selected)
+
+        definite.each(choose, _parts(len(products), PER_THREAD))
+        if self.shared:
+            return selected, self.subsets.solve(selected, products)
+        return selected, self._gathered(
+            selected, np.take_along_axis(products, selected, axis=1), self._of_samples(Y)
+        )
 
     def _products(self, Y):
         """Products of centred targets and inputs (n_targets, n_used)."""
@@ -303,9 +325,7 @@ class Inputs:
             return Y.T @ self.summed
         products = np.empty((Y.shape[1], len(self.used)))
         for part in _parts(len(self.used), INPUTS_SHARED):
-            columns = self._columns(np.arange(len(self.used))[part])[: self.n_samples]
-            columns = columns if self.rows is None else _summed(columns, self.rows, self.n_rows)
-            products[:, part] = Y.T @ columns
+            products[:, part] = Y.T @ self._by_row(self._columns(np.arange(len(self.used))[part]))
         return products
 
     def _columns(self, selected):
@@ -314,50 +334,10 @@ class Inputs:
         columns = self.X[:, self.used[selected]] - mean
         return np.vstack([columns, self.g * mean]) if self.g else columns
 
-    def _targets(self, Y, mean):
-        """Centred targets of all samples (n_targets, n_samples), with those of the sample of means."""
-        Y = Y if self.rows is None else Y[self.rows]
-        return np.ascontiguousarray((np.vstack([Y, self.g * mean]) if self.g else Y).T)
-
-    def _solve(self, selected, products, Y, mean):
-        """Weights of the selected inputs."""
-        right = np.take_along_axis(products, selected, axis=1)
-        if not self.shared:
-            return self._gathered(selected, right, self._targets(Y, mean))
-        if len(self.used) - self.n_selected < COMPLEMENT * self.n_selected:
-            return self._complement(selected, products)
-        return self._direct(selected, right)
-
-    def _direct(self, selected, right):
-        """One system of the selected inputs for each target."""
-        n = len(self.used)
-
-        def solve(target):
-            chosen = selected[target]
-            matrix = self.gram.take(chosen[:, None] * n + chosen)
-            definite.solve_in_place(matrix, right[target])
-
-        _ = self.gram
-        definite.each(solve, range(len(selected)))
-        return right
-
-    def _complement(self, selected, products):
-        """Weights without selection, corrected so that those of the discarded inputs vanish."""
-        inverse = self.inverse
-        weights, n = products @ inverse, len(self.used)
-        discarded = np.ones(products.shape, bool)
-        np.put_along_axis(discarded, selected, False, axis=1)
-        out = np.nonzero(discarded)[1].reshape(len(products), -1)
-        right = -np.take_along_axis(weights, out, axis=1)
-
-        def solve(target):
-            chosen = out[target]
-            definite.solve_in_place(inverse.take(chosen[:, None] * n + chosen), right[target])
-
-        definite.each(solve, range(len(out)))
-        correction = np.zeros_like(products)
-        np.put_along_axis(correction, out, right, axis=1)
-        return np.take_along_axis(weights + correction @ inverse, selected, axis=1)
+    def _of_samples(self, Y):
+        """Centred targets of all samples (n_targets, n_samples)."""
+        Y = Y if self.rows is None else np.vstack([Y[self.rows], Y[self.n_rows :]])
+        return np.ascontiguousarray(Y.T)
 
     def _gathered(self, selected, right, targets):
         """One system for each target from its own inputs: of the inputs, or of the samples if these are fewer."""
@@ -368,25 +348,24 @@ class Inputs:
             matrix = columns @ columns.T if dual else columns.T @ columns
             matrix.ravel()[:: len(matrix) + 1] += self.alpha
             if dual:
-                definite.solve_in_place(matrix, targets[target])
+                definite.solve(matrix, targets[target])
                 right[target] = targets[target] @ columns
             else:
-                definite.solve_in_place(matrix, right[target])
+                definite.solve(matrix, right[target])
 
         definite.each(solve, range(len(selected)))
         return right
 
-    def _solve_all(self, Y, mean):
+    def _unselected(self, Y):
         """Weights of all inputs for all targets."""
-        targets = self._targets(Y, mean)
         X = self.centred
         if len(X) > X.shape[1]:
-            right = targets @ X
-            definite.solve_in_place(self.gram.copy(), right)
+            right = Y.T @ self.summed
+            definite.solve(self.gram.copy(), right)
             return right
-        matrix = X @ X.T
+        matrix, targets = X @ X.T, self._of_samples(Y)
         matrix.ravel()[:: len(matrix) + 1] += self.alpha
-        definite.solve_in_place(matrix, targets)
+        definite.solve(matrix, targets)
         return targets @ X
 
 
@@ -395,7 +374,9 @@ def _chosen(scores, n):
     least = np.partition(scores, scores.shape[1] - n, axis=1)[:, [scores.shape[1] - n]]
     above, equal = scores > least, scores == least
     missing = n - above.sum(axis=1, keepdims=True)
-    above |= equal & (equal.cumsum(axis=1) <= missing)
+    if (equal.sum(axis=1, keepdims=True) > missing).any():
+        equal &= equal.cumsum(axis=1) <= missing
+    above |= equal
     return np.nonzero(above)[1].reshape(len(scores), n)
 
 
