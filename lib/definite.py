@@ -16,7 +16,8 @@ def solve(matrix, right):
     Parameters
     ----------
     matrix : float64 array (n, n)
-        Symmetric positive definite, stored by rows (or a block of such a one); only its upper triangle (column ≥ row) is read.
+        Symmetric positive definite, stored by rows, or a block of such a one; only its upper triangle (column ≥
+        row) is read.
     right : float64 array (n,) or (n_right, n)
         One right-hand side in each row, stored by rows.
 
