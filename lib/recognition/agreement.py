@@ -185,7 +185,7 @@ def quotable(found, quantity, *, by="modality"):
     found = found[found["value"].notna()]
     parts = "recognition/metamer_recognition/" + found[by].str.lower() + f"/{quantity}/" + found["measure"]
     said = [
-        f"{WORDS[row['measure']]} over {row['n']} points of {row['n_models']} models, p {row['p']:.3g}"
+        f"{WORDS[row['measure']]} over {row['n']} points of {row['n_models']} models{_published(row[by])}, p {row['p']:.3g}"
         + (f" (corrected {row['p_corrected']:.3g})" if "p_corrected" in row else "")
         + (
             "; 95 % bootstrap interval over models"
@@ -195,6 +195,10 @@ def quotable(found, quantity, *, by="modality"):
         for row in found.to_dict("records")
     ]
     return found.assign(name=parts, what=said, n=found["n_models"])[QUOTED]
+
+
+def _published(group):
+    return f" (published: {POINTS[group]} points)" if group in POINTS else ""
 
 
 def _correlation(x, y, measure):

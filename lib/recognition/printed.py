@@ -9,7 +9,6 @@ from lib.inference import QUOTED
 from lib.recognition import anova, permutation
 
 MARKS = {"observer": "network_or_human", "model": "model_type", "layer": "stage"}  # term that shows a design
-WORDS = {"observer": "people or network", "model": "network that made the metamers", "layer": "layer"}
 CELLS = ["sumsq", "df", "meansq", "F", "p", "p_gg", "p_hf", "p_lb", "eta2p"]
 DIGITS = 5  # significant ones of a printed cell
 # The printed table has a layer less than the data, for no stated reason.
