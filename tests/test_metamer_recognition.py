@@ -13,7 +13,7 @@ from scipy import stats
 
 from lib import datasets, download, registry
 from lib.datasets import metamer_recognition
-from lib.metamers import judges, labels
+from lib.metamers import labels
 
 # Two ways of rounding a mean of at most 400 proportions in float64; the reference has 12 digits.
 TIGHT = {"rtol": 1e-10, "atol": 1e-11}
@@ -122,39 +122,6 @@ def test_networks_judge_others_metamers_as_published(tables, reference, modality
     np.testing.assert_allclose(others.mean(axis=1), expected["mean_other_models"], **TIGHT)
     sem = others.std(axis=1, ddof=0) / np.sqrt(others.shape[1])
     np.testing.assert_allclose(sem, expected["sem_other_models"], **TIGHT)
-
-
-@pytest.mark.mirror
-@pytest.mark.reference
-@pytest.mark.parametrize(
-    ("modality", "generator", "classes", "group"),
-    [
-        ("vision", "resnet50", 16, "figure8B_groups_20models"),
-        ("audio", "cochresnet50", 794, "figure8D_groups"),
-    ],
-)
-def test_means_over_judges_and_group_curves_are_the_published_ones(
-    tables, reference, modality, generator, classes, group
-):
-    table = tables["network_network"].query("modality == @modality and classes == @classes")
-    published = reference["network_network"][modality]
-    expected = published["per_generating_model"][generator]
-    left_out = judges.generators(table[table["generator"] == generator])
-    assert left_out["layer"].tolist() == expected["layers"]
-    assert left_out["n_metamers"].tolist() == expected["n_metamers_evaluated"]
-    assert (left_out["n"] == len(published["models"]) - 1).all()
-    np.testing.assert_allclose(left_out["own"], expected["self_accuracy"], **TIGHT)
-    np.testing.assert_allclose(left_out["value"], expected["mean_other_models"], **TIGHT)
-    np.testing.assert_allclose(left_out["sem"], expected["sem_other_models"], **TIGHT)
-    counted = judges.generators(table[table["generator"] == generator], published="feather2022")
-    np.testing.assert_allclose(counted["value"], expected["mean_all_models_incl_self"], **TIGHT)
-    curve = published[group]["standard"]
-    found = judges.groups(table[table["generator"].isin(curve["generating_models"])])
-    assert found["layer"].tolist() == curve["layers"]
-    np.testing.assert_allclose(found["value"], curve["mean"], **TIGHT)
-    np.testing.assert_allclose(found["sem"], curve["sem"], **TIGHT)
-    assert all(list(judges.GROUPS[name])[: len(one["generating_models"])] == one["generating_models"]
-               for name, one in published[group].items() if name != "standard")  # fmt: skip
 
 
 @pytest.mark.mirror

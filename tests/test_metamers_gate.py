@@ -150,6 +150,14 @@ def test_a_loss_that_is_not_finite_or_did_not_fall_fails(shown, pictures, null, 
     assert table["why"].str.contains(reason).all()
 
 
+def test_what_went_wrong_in_synthesis_keeps_a_metamer_back(shown, pictures, null):
+    made = dataset(pictures[:2], first=perturbed(pictures[:2], 1e-3))
+    noted = {"first": {"p0": "", "p1": "the gradient is not finite at step 3"}}
+    table = gate.examined(shown, made, null, noted=noted)[0]
+    assert table["passed"].tolist() == [True, False]
+    assert table["why"].tolist() == ["", "the gradient is not finite at step 3"]
+
+
 def test_losses_of_all_metamers_are_wanted(shown, pictures, null):
     made = dataset(pictures[:2], first=perturbed(pictures[:2], 1e-3))
     with pytest.raises(ValueError, match=r"losses lack .*p1"):

@@ -18,7 +18,9 @@ ENDINGS = {"vision": ".png", "audio": ".wav"}
 SAME = 0.01
 
 
-def examined(canvas, metamers, null, *, labeller=None, losses=None, published=None, batch_size=16):
+def examined(
+    canvas, metamers, null, *, labeller=None, losses=None, noted=None, published=None, batch_size=16
+):
     """Each metamer beside its natural stimulus, as its network sees both.
 
     A metamer passes if, at the layer it was made for, none of rank correlation, correlation and signal-to-noise
@@ -37,6 +39,8 @@ def examined(canvas, metamers, null, *, labeller=None, losses=None, published=No
         Of a network that names things; without one, no names need agree.
     losses : pandas.DataFrame, optional
         layer, stimulus, step, loss.
+    noted : dict of str to dict of str to str, optional
+        Layer → stimulus → what went wrong with its synthesis, "" if nothing did; a metamer with a note fails.
     published : {None, "feather2023"}
         Pictures are compared as they will be seen, rounded to 8 bits; "feather2023" compares what was synthesised,
         and half decibels. `null` is to be of the same rule.
@@ -71,7 +75,11 @@ def examined(canvas, metamers, null, *, labeller=None, losses=None, published=No
             own = table[table["measured"] == layer].reset_index(drop=True)
             own["layer"], own["label_original"] = layer, natural["names"]
             own["label_metamer"] = labeller.of(canvas, seen) if labeller else ""
-            own["faults"] = [list(_faults(canvas, *both)) for both in zip(natural["x"], exact, strict=True)]
+            notes = own["stimulus"].map((noted or {}).get(layer, {})).fillna("")
+            own["faults"] = [
+                [*filter(None, [note]), *_faults(canvas, *both)]
+                for note, *both in zip(notes, natural["x"], exact, strict=True)
+            ]
             rows.append(_gated(own, null, losses))
     gate = pd.concat(rows, ignore_index=True)
     ending = ENDINGS[canvas.modality]

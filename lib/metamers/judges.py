@@ -4,31 +4,14 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from statsmodels.stats.weightstats import DescrStatsW
 from torchvision.transforms.functional import to_tensor
 
-from lib import plugins, stimuli
+from lib import stimuli
 from lib.metamers import canvas as canvases
 from lib.metamers import gate, labels
 
 COLUMNS = ["judge", "layer", "stimulus", "label_original", "label_metamer", "agrees", "correct", "passed"]
 TEXT = {"stimulus": str, "layer": str, "label_original": str, "label_metamer": str}
-RULES = ("feather2022", "feather2023")
-# Feather et al. (2023), figure 8: generating networks of one architecture, by how they were trained.
-GROUPS = {
-    "standard": ("resnet50", "cochresnet50"),
-    "contrastive": ("resnet50_simclr", "resnet50_moco_v2", "resnet50_byol"),
-    "adversarially_trained": ("resnet50_l2_3_robust", "resnet50_linf_4_robust", "resnet50_linf_8_robust"),
-    "waveform_adversaries": (
-        "cochresnet50_l2_1_robust_waveform",
-        "cochresnet50_l2_p5_robust_waveform",
-        "cochresnet50_linf_p002_robust_waveform",
-    ),
-    "cochleagram_adversaries": (
-        "cochresnet50_l2_1_robust_cochleagram",
-        "cochresnet50_l2_p5_robust_cochleagram",
-    ),
-}
 
 
 def judge(model, folder, *, truth=None, labeller=None, batch_size=16):
@@ -134,86 +117,6 @@ def recognition(table, *, value="agrees", n_resamples=1000, seed=0):
         resampled = rng.binomial(len(right), right.mean(), n_resamples) / len(right)
         rows.append(dict(zip(by, key, strict=True)) | gate.rate(right) | {"sem": resampled.std()})
     return pd.DataFrame(rows, columns=[*by, "n", "value", "low", "high", "sem"])
-
-
-def generators(table, *, published="feather2023"):
-    """How well networks recognise one another's metamers: mean over judges, by generating network and layer.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        generator, network (the judge), stage, layer, correct; one row per judgement. More columns are ignored;
-        of `modality` and `classes` there should be one each.
-    published : {"feather2023", "feather2022"}
-        Whether the generating network is left out of the judges (as in the paper), or counts (as in its preprint).
-
-    Returns
-    -------
-    pandas.DataFrame
-        generator, stage, layer, n_metamers, own (share that the generating network itself recognises; NaN if it
-        did not judge), n (judges), value, sem, low, high: mean, standard error (deviation as of a population,
-        by the root of n, as published) and 95 % interval of the mean by Student's t, over judges.
-
-    Raises
-    ------
-    ValueError
-        If `published` is unknown.
-    """
-    plugins.require(published, RULES, "published rule")
-    rows, by = [], ["generator", "stage", "layer"]
-    for key, part in table.groupby(by, sort=False):
-        accuracy = part.groupby("network")["correct"].mean()
-        own = accuracy.get(key[0], np.nan)
-        counted = accuracy if published == "feather2022" else accuracy.drop(key[0], errors="ignore")
-        head = dict(zip(by, key, strict=True)) | {"n_metamers": int(part.groupby("network").size().max())}
-        rows.append(head | {"own": own} | _mean(counted.to_numpy(float)))
-    return pd.DataFrame(rows)
-
-
-def groups(table, named=GROUPS):
-    """How well networks recognise the metamers of kinds of networks, by layer.
-
-    Of each judge the mean over a group's networks other than itself is taken, then the mean over judges.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        As for `generators`.
-    named : dict of str to sequence of str
-        Group → generating networks, which share their layers.
-
-    Returns
-    -------
-    pandas.DataFrame
-        group, stage, layer, generators (how many are there), n (judges with a value), value, sem: deviation as of
-        a population by the root of one less than all judges, as published; low, high: as `generators`.
-
-    References
-    ----------
-    Feather et al. (2023), figure 8b and d, doi:10.1038/s41593-023-01442-0.
-    """
-    rows, n_judges = [], table["network"].nunique()
-    for name, members in named.items():
-        part = table[table["generator"].isin(members) & (table["generator"] != table["network"])]
-        for (stage, layer), judged in part.groupby(["stage", "layer"], sort=False):
-            accuracy = judged.groupby(["network", "generator"])["correct"].mean()
-            means = accuracy.groupby("network").mean().to_numpy(float)
-            head = {
-                "group": name,
-                "stage": stage,
-                "layer": layer,
-                "generators": judged["generator"].nunique(),
-            }
-            rows.append(head | _mean(means) | {"sem": means.std() / np.sqrt(n_judges - 1)})
-    return pd.DataFrame(rows)
-
-
-def _mean(values):
-    """Mean over judges, with the published standard error and an interval by Student's t."""
-    low, high = DescrStatsW(values).tconfint_mean(0.05) if len(values) > 1 else (np.nan, np.nan)
-    sem = values.std() / np.sqrt(len(values)) if len(values) else np.nan
-    mean = values.mean() if len(values) else np.nan
-    return {"n": len(values), "value": mean, "sem": sem, "low": low, "high": high}
 
 
 def _names(seen, labeller, folder, table, batch_size):
