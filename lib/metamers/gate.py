@@ -75,7 +75,7 @@ def examined(
             own = table[table["measured"] == layer].reset_index(drop=True)
             own["layer"], own["label_original"] = layer, natural["names"]
             own["label_metamer"] = labeller.of(canvas, seen) if labeller else ""
-            notes = own["stimulus"].map((noted or {}).get(layer, {})).fillna("")
+            notes = [(noted or {}).get(layer, {}).get(stimulus, "") for stimulus in own["stimulus"]]
             own["faults"] = [
                 [*filter(None, [note]), *_faults(canvas, *both)]
                 for note, *both in zip(notes, natural["x"], exact, strict=True)
