@@ -268,6 +268,8 @@ def _gathered(folder, layers, plan, designs):
         parts.append(part.assign_coords(index=stored["index"]).transpose("split", "subject", "roi", "unit"))
         similar.append(_patterns(stored, plan, designs))
     found = xr.concat(parts, "unit", data_vars="all", coords="minimal", compat="override")
+    # The lengths of texts as they were in the first file would cut those of the others.
+    found = found.drop_encoding()
     found.attrs.clear()
     dims = ("split", "subject", "roi", "layer_name", "stimulus")
     for i, name in enumerate(("pattern", "identification")):

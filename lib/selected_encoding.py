@@ -87,7 +87,7 @@ def encode(source, responses, folder, *, settings=decoding.DEFAULT):
             artefacts.save(found.assign_attrs(identity=json.dumps(made_of)), path)
         parts.append(artefacts.load(path))
     whole = xr.concat(parts, xr.Variable("layer", list(layers)), combine_attrs="drop")
-    whole = _by_region(whole.transpose("split", "layer", "voxel"), responses)
+    whole = _by_region(whole.transpose("split", "layer", "voxel").drop_encoding(), responses)
     return whole.assign_attrs(responses.attrs | decoding.described(settings) | {"n_test": plan.n_test})
 
 
@@ -166,11 +166,13 @@ def _together(groups):
 def _by_region(found, responses):
     """Voxels with subject and region; those of several regions once for each, told apart by name."""
     members = presentations.memberships(responses)
-    pairs = [(voxel, roi) for roi, inside in members.items() for voxel in np.flatnonzero(inside)]
-    chosen = found.isel(voxel=[voxel for voxel, _ in pairs])
-    rois = [roi for _, roi in pairs]
     if "in_roi" in responses:
-        names = [f"{name}/{roi}" for name, roi in zip(chosen["voxel"].values.tolist(), rois, strict=True)]
-        chosen = chosen.assign_coords(voxel=names)
-    subjects = responses["subject"].values[[voxel for voxel, _ in pairs]]
-    return chosen.assign_coords(subject=("voxel", subjects), roi=("voxel", rois))
+        pairs = [(voxel, roi) for roi, inside in members.items() for voxel in np.flatnonzero(inside)]
+    else:
+        pairs = [(voxel, roi) for voxel, roi in enumerate(responses["roi"].values.tolist()) if roi != ""]
+    voxels, rois = (list(side) for side in zip(*pairs, strict=True))
+    chosen, names = found.isel(voxel=voxels), found["voxel"].values[voxels].tolist()
+    if "in_roi" in responses:
+        names = [f"{name}/{roi}" for name, roi in zip(names, rois, strict=True)]
+    labels = {"subject": responses["subject"].values[voxels], "roi": rois}
+    return chosen.assign_coords(voxel=names, **{name: ("voxel", values) for name, values in labels.items()})
