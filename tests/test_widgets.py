@@ -209,7 +209,7 @@ def test_a_metamer_that_was_not_stored_shows_its_verdict_alone(folder):
     sheet = parts(widgets.metamers(folder))[1].value
     assert "the loss is not a number" in sheet
     assert "Nothing was stored" in sheet
-    assert "not stored" in sheet
+    assert "undefined" in sheet
 
 
 def test_wrong_folders_are_named(tmp_path, pictures):
@@ -306,6 +306,23 @@ def test_strange_losses_are_drawn_where_they_are_numbers(values, n_points):
     assert "nan" not in drawn
 
 
+def test_long_losses_keep_their_ends():
+    table = pd.DataFrame({"step": range(5000), "loss": np.linspace(2, 1, 5000)})
+    points = re.search(r'points="([^"]*)"', drawing.loss(table, ""))[1].split()
+    short = re.search(r'points="([^"]*)"', drawing.loss(table.iloc[[0, -1]], ""))[1].split()
+    assert len(points) < 500
+    assert [points[0], points[-1]] == short
+
+
+@pytest.mark.parametrize("value", ["", "nan", "-0.4"])
+def test_layers_that_agree_nowhere_are_drawn(value):
+    distances = pd.DataFrame({"measured": ["a", "b"], "spearman": [value, value]})
+    null = pd.DataFrame({"layer": ["a"], "measure": ["spearman"], "maximum": [""]})
+    drawn = drawing.profile(distances, null, "b", "")
+    assert drawn.count("<circle") == (2 if value == "-0.4" else 0)
+    assert "nan" not in drawn
+
+
 def test_loss_is_drawn_to_scale():
     table = pd.DataFrame({"step": ["0", "1", "2"], "loss": ["1", "0.1", "0.01"]})
     drawn = drawing.loss(table, "loss")
@@ -376,6 +393,7 @@ def visited(browser, tmp_path_factory):
     nbformat.write(notebook, served / "metamers.ipynb")
     with browsing.jupyterlab(served, home) as address:
         page = browser.new_page(viewport={"width": 1100, "height": 1000})
+        page.set_default_timeout(1000 * browsing.PATIENCE_S)
         browsing.run_all(page, address.format("metamers.ipynb"))
         seen = chosen_in_turn(page, home)
         page.close()
@@ -467,6 +485,7 @@ def test_exported_notebook_is_browsed_without_kernel_and_network(visited, browse
     asked = []
     context.route(lambda address: not address.startswith(("file:", "data:")), lambda route: route.abort())
     page = context.new_page()
+    page.set_default_timeout(1000 * browsing.PATIENCE_S)
     page.on("request", lambda r: asked.append(r) if not r.url.startswith(("file:", "data:")) else None)
     page.goto(file.as_uri(), wait_until="domcontentloaded")
     frame = page.frame_locator("iframe[srcdoc]").first
@@ -477,8 +496,13 @@ def test_exported_notebook_is_browsed_without_kernel_and_network(visited, browse
     frame.get_by_text("Did not pass the gate").wait_for()
     inside = next(f for f in page.frames if f.parent_frame and f.locator("audio").count())
     after = shown(inside, "#view")
+    others = page.frame_locator("iframe[srcdoc]").last
+    others.get_by_label("Stimulus", exact=True).select_option(index=1)
+    others.get_by_text(f"Natural: {HOSTILE}").wait_for()
+    title = page.title()
     page.screenshot(path=visited["home"] / "exported.png", full_page=True)
     context.close()
+    assert title != "1"
     assert after["durations"] == [0.3, 0.3]
     assert after["broken"] == 0
     assert not set(sources) & set(after["sources"])

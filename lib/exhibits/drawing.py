@@ -21,6 +21,7 @@ LOW_HZ, HIGH_HZ = 50, 10_000
 TICKS_HZ = (100, 300, 1000, 3000, 8000)
 FAINTEST = 0.05  # end of the colour scale where all is silent; silence itself is 0.005
 COLOURS = 64  # about as many as the eye tells apart in a cochleagram
+MOST_POINTS = 400  # of a curve
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 460, 58, 8, 8, 40  # of a drawing and its margins
 BLUE, RED, GREY = "#1f5fa8", "#b3261e", "#d4d4d4"
 
@@ -150,6 +151,8 @@ def loss(table, alt):
     step, value = (pd.to_numeric(table[name], errors="coerce").to_numpy(float) for name in ("step", "loss"))
     good = np.isfinite(step) & np.isfinite(value)
     step, value = step[good], value[good]
+    some = np.unique(np.linspace(0, len(step) - 1, min(len(step), MOST_POINTS)).round().astype(int))
+    step, value = step[some], value[some]
     if not len(value):
         return _drawing("", alt, x=[], y=[], labels=("step", "loss"))
     logarithmic = (value > 0).all()

@@ -217,7 +217,7 @@ def _distances(exhibit):
     """How near the metamer is at its layer, and how near unrelated pairs come."""
     rows = []
     for name, column, form in MEASURES:
-        value, chance = (_number(exhibit.gate.get(c, ""), form) for c in (column, f"null_{column}"))
+        value, chance = (_number(exhibit.gate.get(c), form) for c in (column, f"null_{column}"))
         rows.append(
             f'<tr><th scope="row">{name}</th><td class="mm-n">{value}</td><td class="mm-n">{chance}</td></tr>'
         )
@@ -282,11 +282,13 @@ def _section(title, content):
 
 
 def _number(value, form):
-    """A number for reading; what is none is said to be missing."""
-    try:
-        number = float(value)
-    except ValueError:
+    """A number for reading; tables hold "" for what is not a number."""
+    if value is None:
         return "not stored"
+    try:
+        number = float(value or "nan")
+    except ValueError:
+        return "unreadable"
     if math.isnan(number):
         return "undefined"
     return form.format(number).replace("-", "−").replace("inf", "∞")
