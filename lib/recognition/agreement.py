@@ -185,7 +185,8 @@ def quotable(found, quantity, *, by="modality"):
     found = found[found["value"].notna()]
     parts = "recognition/metamer_recognition/" + found[by].str.lower() + f"/{quantity}/" + found["measure"]
     said = [
-        f"{WORDS[row['measure']]} over {row['n']} points of {row['n_models']} models{_published(row[by])}, p {row['p']:.3g}"
+        f"{WORDS[row['measure']]} over {row['n']} points of {row['n_models']} models{_published(row[by])}, "
+        f"p {row['p']:.3g}"
         + (f" (corrected {row['p_corrected']:.3g})" if "p_corrected" in row else "")
         + (
             "; 95 % bootstrap interval over models"
