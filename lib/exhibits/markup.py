@@ -254,7 +254,9 @@ def _loss(exhibit):
     if exhibit.loss.empty:
         return _section("Loss", '<p class="mm-note">No loss is stored.</p>')
     first, last = exhibit.loss.iloc[0], exhibit.loss.iloc[-1]
-    ends = [f"{_number(row['loss'], '{:.3g}')} at step {row['step']}" for row in (first, last)]
+    ends = [
+        f"{_number(row['loss'], '{:.3g}')} at step {_number(row['step'], '{:.0f}')}" for row in (first, last)
+    ]
     drawn = drawing.loss(exhibit.loss, f"Loss over steps: {ends[0]}, {ends[1]}")
     return _section("Loss", f'{drawn}<p class="mm-note">{escaped(" to ".join(ends))}</p>')
 
@@ -286,7 +288,7 @@ def _number(value, form):
     if value is None:
         return "not stored"
     try:
-        number = float(value or "nan")
+        number = float("nan" if value == "" else value)
     except ValueError:
         return "unreadable"
     if math.isnan(number):

@@ -163,13 +163,17 @@ def names(folder):
 
 
 def _table(file, columns):
-    """A table as text, so that a stimulus called 007 or NA keeps its name; empty if there is no file."""
+    """A table, names as text, so that a stimulus called 007 or NA keeps its name; empty if there is no file."""
     if not file.is_file():
         return pd.DataFrame(columns=list(columns), dtype=str)
-    table = pd.read_csv(file, dtype=str, keep_default_na=False)
-    missing = [column for column in columns if column not in table]
-    if missing:
-        raise ValueError(f"{file} lacks the columns {missing}")
+    # A loss may be noted at each of many steps: its names are kept once, its numbers as numbers.
+    long = file.stem == "loss"
+    types = {"layer": "category", "stimulus": "category"} if long else str
+    missing = {name: ["", "nan"] for name in ("step", "loss")} if long else None
+    table = pd.read_csv(file, dtype=types, keep_default_na=False, na_values=missing)
+    absent = [column for column in columns if column not in table]
+    if absent:
+        raise ValueError(f"{file} lacks the columns {absent}")
     return table
 
 
