@@ -104,9 +104,9 @@ def _require_choices(right, choices):
 
 def _sources(table, right, show):
     """Conditions, what each stimulus looks like in each of them, and the shape that all have."""
-    passed = table[table["passed"]]
-    pairs = list(passed[["model", "layer"]].drop_duplicates().itertuples(index=False, name=None))
-    models = passed["model"].unique()
+    some = table[table.groupby(["model", "layer"])["passed"].transform("any")]
+    pairs = list(some[["model", "layer"]].drop_duplicates().itertuples(index=False, name=None))
+    models = some["model"].unique()
     # Several models share the natural versions; a single one also says what it makes of them.
     sole = models[0] if len(models) == 1 else ""
     conditions = [{"model": sole, "layer": "natural"}]

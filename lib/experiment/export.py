@@ -22,7 +22,9 @@ import pandas as pd
 from lib.experiment import design, material, procedure
 from lib.plugins import first
 
-PAGES = ("assignment.js", "experiment.js", "experiment.css")
+# Files beside this one, and what they are called in the experiment.
+PAGES = {"assignment.js": "assignment.js", "export.js": "experiment.js", "export.css": "experiment.css"}
+PAGE = "export.html"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self'; "
     "connect-src {connect}; base-uri 'none'; form-action 'none'"
@@ -59,7 +61,7 @@ def build(
     folders : dict
         Name of a model → its folder of metamers with `gate.csv` (`data/metamers/<model>/<target>`).
     destination : str or pathlib.Path
-        Folder to write; new or empty.
+        Folder to write; new, or without files.
     answers : pandas.DataFrame
         stimulus, answer (category or word), and file: natural stimuli beside those of the metamers, by path, which
         serve for practice, demonstration and, of sounds, catch trials.
@@ -121,8 +123,8 @@ def _consent(path):
     template = Path(__file__).with_name("consent.txt")
     if not path.is_file():
         raise FileNotFoundError(
-            f"there is no text of consent at {path}: say who asks, what is done, what is kept and whom to write to; "
-            f"{template} is a template with blanks"
+            f"there is no text of consent at {path.resolve()}: say who asks, what is done, what is kept and "
+            f"whom to write to; {template} is a template with blanks"
         )
     text = path.read_text(encoding="utf-8").strip()
     blanks = BLANK.findall(text)
@@ -136,7 +138,7 @@ def _consent(path):
 def _require_free(destination, replace):
     if destination.exists() and not destination.is_dir():
         raise FileExistsError(f"{destination} is a file; an experiment is a folder")
-    there = sorted(file.name for file in destination.iterdir()) if destination.exists() else []
+    there = sorted(file.name for file in destination.rglob("*") if not file.is_dir())
     if there and not (replace and (destination / "trials.json").is_file()):
         raise FileExistsError(
             f"{destination} is not empty ({first(there)}); choose another folder"
@@ -170,19 +172,19 @@ def _kept(folder, content, suffix):
 
 def _digest(made):
     """SHA-256 of the design and of the pages that carry it out."""
-    pages = [Path(__file__).with_name(page).read_text(encoding="utf-8") for page in ("index.html", *PAGES)]
+    pages = [Path(__file__).with_name(page).read_text(encoding="utf-8") for page in (PAGE, *PAGES)]
     return hashlib.sha256(json.dumps([made, pages], sort_keys=True).encode()).hexdigest()
 
 
 def _write(made, folder):
     """Pages and design."""
     here = Path(__file__).parent
-    for page in PAGES:
-        shutil.copyfile(here / page, folder / page)
+    for page, name in PAGES.items():
+        shutil.copyfile(here / page, folder / name)
     (folder / "trials.json").write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
     address = urllib.parse.urlsplit(made["settings"]["post_url"])
     connect = f"{address.scheme}://{address.netloc}" if address.netloc else "'none'"
-    page = string.Template((here / "index.html").read_text(encoding="utf-8")).substitute(
+    page = string.Template((here / PAGE).read_text(encoding="utf-8")).substitute(
         policy=POLICY.format(connect=connect),
         title=html.escape(made["settings"]["title"]),
         # A "</script>" in a text would end the block.

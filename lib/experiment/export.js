@@ -71,10 +71,21 @@
 
   // Who takes part, and what is known of him
 
+  // Some browsers let pages keep nothing: then a reload begins anew.
+  const storage = (() => {
+    try {
+      localStorage.removeItem("");
+      return localStorage;
+    } catch {
+      const kept = new Map();
+      return { getItem: (name) => kept.get(name) ?? null, setItem: (name, value) => kept.set(name, value) };
+    }
+  })();
+
   function participantOf() {
     const given = new URLSearchParams(location.search).get("participant");
     if (given !== null) return /^[\w-]{1,64}$/.test(given) ? given : null;
-    const kept = localStorage.getItem(design.experiment);
+    const kept = storage.getItem(design.experiment);
     if (kept) return kept;
     const drawn = crypto.getRandomValues(new Uint32Array(2));
     return [...drawn].map((number) => number.toString(16).padStart(8, "0")).join("");
@@ -86,8 +97,8 @@
   let state = { rows: [], views: {}, sent: false };
 
   function save() {
-    localStorage.setItem(design.experiment, participant);
-    localStorage.setItem(key, JSON.stringify(state));
+    storage.setItem(design.experiment, participant);
+    storage.setItem(key, JSON.stringify(state));
   }
 
   const has = (phase) => plan.some((trial) => trial.phase === phase);
@@ -154,18 +165,23 @@
 
   async function image(file) {
     const loaded = new Image();
-    loaded.src = file;
-    await loaded.decode();
+    await new Promise((done, fail) => {
+      loaded.addEventListener("load", done);
+      loaded.addEventListener("error", fail);
+      loaded.src = file;
+    });
+    await loaded.decode().catch(() => null); // some browsers decode drawings only when they draw them
     return loaded;
   }
 
-  const audible = (file) => new Promise((done, fail) => {
-    const player = new Audio();
+  // Browsers that load no sound before it is played never say that it can be; then playing shows whether it can.
+  const audible = (file, player = new Audio()) => new Promise((done, fail) => {
     player.preload = "auto";
-    player.addEventListener("canplaythrough", () => done(player), { once: true });
+    player.addEventListener("canplaythrough", done, { once: true });
     player.addEventListener("error", fail, { once: true });
     player.src = file;
     player.load();
+    wait(3000).then(done);
   });
 
   // Files of the next trials are fetched while this one is answered.
@@ -257,9 +273,12 @@
     show("trial", element("section", { class: "stage" }, speaker, paragraph("Listen.")));
   }
 
+  // One for all sounds: browsers go on trusting a player that once played after a click.
+  const player = new Audio();
+
   // Plays once. `shown` is fulfilled when the sound has ended, or should long have.
   async function sound(trial) {
-    const player = await patiently(() => audible(trial.file));
+    await patiently(() => audible(trial.file, player));
     listening();
     await wait(settings.gap_ms);
     const ended = new Promise((done) => { player.addEventListener("ended", done, { once: true }); });
@@ -279,7 +298,7 @@
 
   function buttons(choices, question, labels = {}) {
     return new Promise((answered) => {
-      const icons = choices.every((choice) => design.icons[choice]);
+      const icons = design.mode === "icons" && choices === design.choices;
       const made = choices.map((choice, i) => element("button", {
         type: "button", class: icons ? "icon" : "choice", "data-choice": choice,
         onclick: (event) => answered({ response: choice, time: event.timeStamp }),
@@ -287,6 +306,7 @@
       }, ...(icons ? [element("img", { src: design.icons[choice], alt: "" })] : []),
       element("span", {}, labels[choice] || choice)));
       const grid = element("div", { class: icons ? "grid icons" : "grid", role: "group", "aria-label": question, tabindex: "-1" }, ...made);
+      grid.style.setProperty("--columns", [4, 3, 5].find((n) => made.length % n === 0) || 4); // no last one alone, if possible
       // Arrows move as the eye does: along a row, or to the nearest button above and below.
       function move(event, i) {
         const columns = getComputedStyle(grid).gridTemplateColumns.split(" ").length;
@@ -380,6 +400,7 @@
     save();
     progress(i);
     page.dataset.trial = i + 1;
+    show("trial", element("section", { class: "stage" })); // until the file is there
     const { onset, shown } = await present(trial, i);
     prefetch(i + 1);
     if (seen || trial.kind === "question") show("trial", element("section", { class: "stage" }));
@@ -387,6 +408,7 @@
     if (trial.phase === "check") await shown;
     if (!seen && trial.kind !== "question") page.querySelector(".stage p").remove();
     const { response, time } = await answer(trial);
+    if (!seen && trial.kind !== "question") listening();
     const lasted = await shown;
     const correct = Number(response === trial.answer);
     state.rows.push({
@@ -443,7 +465,7 @@
   }
 
   async function volume() {
-    const player = await patiently(() => audible(design.noise));
+    await patiently(() => audible(design.noise, player));
     const enough = element("button", { type: "button", class: "secondary", onclick: () => player.play() }, "Play noise");
     await ask("volume", [heading("Headphones and volume"),
       paragraph("Please put on headphones, and go to a quiet place."),
@@ -525,7 +547,7 @@
         paragraph("The participant in the address may have letters, digits, _ and - only, at most 64. Please use the address that you were given.")));
       return;
     }
-    const kept = localStorage.getItem(key);
+    const kept = storage.getItem(key);
     if (kept) {
       state = JSON.parse(kept);
       const over = failed() || state.rows.length === plan.length;
