@@ -21,6 +21,9 @@ PUBLISHED_VARIANCE = 1e-8
 # With more inputs than this, products between all of them take more memory than they save time.
 INPUTS_SHARED = 8192
 
+# Share of the inputs above which products are made of all of them at once, so that later targets find them made.
+NEARLY_ALL = 0.7
+
 # Targets whose inputs one thread chooses before it takes others.
 PER_THREAD = 32
 
@@ -205,6 +208,7 @@ class Inputs:
         self.n_selected = min(n_feat or len(self.used), len(self.used))
         self.selects = self.n_selected < len(self.used)
         self.shared = len(self.used) <= INPUTS_SHARED
+        self.known, self.subsets = np.zeros(len(self.used), bool), None
 
     def _measure(self, published):
         """Means and norms of the inputs, which of them can be used, and those centred if all fit."""
@@ -247,13 +251,6 @@ class Inputs:
         )
 
     @functools.cached_property
-    def gram(self):
-        """Products between all inputs, the penalty added."""
-        gram = self.centred.T @ self.centred
-        gram.ravel()[:: len(gram) + 1] += self.alpha
-        return gram
-
-    @functools.cached_property
     def there(self):
         """Summed inputs and products between all inputs on the device."""
         centred = on(self.centred, self.device)
@@ -261,10 +258,22 @@ class Inputs:
         gram.diagonal().add_(self.alpha)
         return on(self.summed, self.device), gram
 
-    @functools.cached_property
-    def subsets(self):
-        """Solver of systems that are parts of those products."""
-        return subsets.Subsets(self.gram)
+    def _solve(self, selected, products):
+        """Weights of selected inputs, from products of those that the first targets select, or of all."""
+        needed = np.zeros(len(self.used), bool)
+        needed[selected] = True
+        if needed[~self.known].any():
+            every = self.known.any() or needed.mean() > NEARLY_ALL
+            self.known = needed | every
+            columns = self.centred if self.known.all() else self.centred[:, self.known]
+            self.subsets = subsets.Subsets(self._penalised(columns.T @ columns))
+        place = np.cumsum(self.known) - 1
+        return self.subsets.solve(place[selected], products[:, self.known])
+
+    def _penalised(self, gram):
+        """The same matrix with the penalty added to its diagonal."""
+        gram.ravel()[:: len(gram) + 1] += self.alpha
+        return gram
 
     def fit(self, Y):
         """Weights of a block of targets.
@@ -326,7 +335,7 @@ class Inputs:
 
         definite.each(choose, _parts(len(products), PER_THREAD))
         if self.shared:
-            return selected, self.subsets.solve(selected, products)
+            return selected, self._solve(selected, products)
         return selected, self._gathered(
             selected, np.take_along_axis(products, selected, axis=1), self._of_samples(Y)
         )
@@ -367,8 +376,7 @@ class Inputs:
 
         def solve(target):
             columns = self._columns(selected[target])
-            matrix = columns @ columns.T if dual else columns.T @ columns
-            matrix.ravel()[:: len(matrix) + 1] += self.alpha
+            matrix = self._penalised(columns @ columns.T if dual else columns.T @ columns)
             if dual:
                 definite.solve(matrix, targets[target])
                 right[target] = targets[target] @ columns
@@ -383,10 +391,9 @@ class Inputs:
         X = self.centred
         if len(X) > X.shape[1]:
             right = Y.T @ self.summed
-            definite.solve(self.gram.copy(), right)
+            definite.solve(self._penalised(X.T @ X), right)
             return right
-        matrix, targets = X @ X.T, self._of_samples(Y)
-        matrix.ravel()[:: len(matrix) + 1] += self.alpha
+        matrix, targets = self._penalised(X @ X.T), self._of_samples(Y)
         definite.solve(matrix, targets)
         return targets @ X
 
