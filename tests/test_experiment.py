@@ -248,6 +248,16 @@ def test_several_models_share_the_natural_condition(given, tmp_path):
     ]  # fmt: skip
 
 
+def test_labels_are_kept_of_models_that_know_the_choices(given, tmp_path):
+    for choices, label in ((CATEGORIES, "dog"), (WORDS[:4], "")):
+        answers = given["answers"].assign(answer=[choices[i % 4] for i in range(12)])
+        made, _ = built(given | {"answers": answers}, tmp_path / (label or "none"))
+        pairs = [
+            pair for source in made["sources"] for pair in zip(source["files"], source["labels"], strict=True)
+        ]
+        assert {named for _, named in pairs} - {""} == {label} - {""}
+
+
 def test_the_same_again_is_the_same_and_another_seed_is_not(given, tmp_path):
     contents = []
     for i, seed in enumerate((1, 1, 2)):
@@ -471,6 +481,15 @@ def sounds(tmp_path_factory):
     return path / "out"
 
 
+# Keeps the trial and the kind of every page that is shown.
+WATCH = """document.addEventListener("DOMContentLoaded", () => {
+  const main = document.querySelector("main");
+  window.pages = [];
+  new MutationObserver(() => window.pages.push(`${main.dataset.trial} ${main.dataset.page}`)).observe(
+    main, { attributes: true, attributeFilter: ["data-page"] });
+});"""
+
+
 class Visit:
     """One participant before the browser, and what the page asks for."""
 
@@ -483,6 +502,7 @@ class Visit:
         self.page = context.new_page()
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.add_init_script(WATCH)
         query = f"?participant={participant}" if query is None else query
         self.page.goto((folder / "index.html").as_uri() + query)
 
@@ -652,6 +672,8 @@ def test_who_fails_the_demonstration_is_thanked_and_sees_no_more(visit, pictures
     correct = iter([True, False, False])
     here.through(["demo"], right=lambda _: next(correct))
     here.page.wait_for_selector("main[data-page=end]")
+    told = [page for page in here.page.evaluate("() => window.pages") if page.endswith("feedback")]
+    assert told == ["1 feedback", "2 feedback"]  # in practice, and not after it
     assert "Thank you" in here.page.inner_text(".card")
     table = responses.read([here.saved(tmp_path)])
     assert set(table["phase"]) == {"practice", "demo"}

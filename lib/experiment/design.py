@@ -34,8 +34,8 @@ def contents(table, *, answers, settings, choices, rng, keep):
     dict
         modality, mode ("icons", "buttons" or "typed"), choices, conditions (model and layer; the first is natural, of
         the model if there is one only), sources (stimulus, answer, and by condition files, "" without a metamer
-        that passed, and labels, what the model calls them), icons (choice → file), check, practice, demo and catch
-        (kind, stimulus, answer, file each), and of sounds noise (file).
+        that passed, and labels, what the model calls them, "" if it knows none of the choices), icons (choice →
+        file), check, practice, demo and catch (kind, stimulus, answer, file each), and of sounds noise (file).
 
     Raises
     ------
@@ -50,7 +50,8 @@ def contents(table, *, answers, settings, choices, rng, keep):
     icons = material.icons()
     mode = "icons" if set(choices) <= set(icons) else "buttons" if len(choices) <= MOST_BUTTONS else "typed"
     show = _picture if modality == "vision" else _sound
-    conditions, sources, shape = _sources(table, right, lambda path, **k: show(path, settings, keep, **k))
+    labelled = _comparable(table, choices)
+    conditions, sources, shape = _sources(labelled, right, lambda path, **k: show(path, settings, keep, **k))
     made = {"modality": modality, "mode": mode, "choices": choices}
     made |= {"conditions": conditions, "sources": sources, "check": [], "icons": {}}
     if mode == "icons":
@@ -100,6 +101,13 @@ def _require_choices(right, choices):
     unknown = sorted(set(right.values()) - set(choices))
     if unknown:
         raise ValueError(f"answers are not among the choices: {plugins.first(unknown)}")
+
+
+def _comparable(table, choices):
+    """The table without the labels of models that name things in other terms than the choices."""
+    labels = ["label", "label_original"]
+    in_terms = table[labels].isin(choices).any(axis=1).groupby(table["model"]).transform("any")
+    return table.assign(**{column: table[column].where(in_terms, "") for column in labels})
 
 
 def _sources(table, right, show):
