@@ -1,6 +1,7 @@
 """What lets a metamer pass, what keeps it back, and what its network makes of it layer by layer."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pandas as pd
@@ -98,6 +99,14 @@ def test_a_metamer_passes_at_the_maximum_of_the_null_and_not_above_it(shown, pic
         assert gate.examined(shown, made, changed)[0]["passed"].item() is passes
 
 
+def test_reasons_show_digits_that_differ(shown, pictures, null):
+    made = dataset(pictures[:1], first=perturbed(pictures[:1], 1e-3))
+    close = null.assign(maximum=null["maximum"].mask(null["measure"] == "pearson", 1.0))
+    why = gate.examined(shown, made, close)[0]["why"].item()
+    low, high = re.fullmatch(r"pearson (\S+) is below (\S+) of random pairs", why).groups()
+    assert 0.999 < float(low) < float(high) == 1
+
+
 def test_another_name_keeps_a_metamer_back(shown, pictures, null):
     near = perturbed(pictures, 1e-3)
     made = dataset(pictures, first=near)
@@ -152,8 +161,8 @@ def test_a_loss_that_is_not_finite_or_did_not_fall_fails(shown, pictures, null, 
 
 def test_what_went_wrong_in_synthesis_keeps_a_metamer_back(shown, pictures, null):
     made = dataset(pictures[:2], first=perturbed(pictures[:2], 1e-3))
-    noted = {"first": {"p0": "", "p1": "the gradient is not finite at step 3"}}
-    table = gate.examined(shown, made, null, noted=noted)[0]
+    why = np.array([["", "the gradient is not finite at step 3"]], dtype=object)
+    table = gate.examined(shown, made.assign(why=(("layer", "stimulus"), why)), null)[0]
     assert table["passed"].tolist() == [True, False]
     assert table["why"].tolist() == ["", "the gradient is not finite at step 3"]
 

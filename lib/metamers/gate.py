@@ -6,21 +6,18 @@ import torch
 from statsmodels.stats.proportion import proportion_confint
 
 from lib.inference import QUOTED
-from lib.metamers import distances, nulls
+from lib.metamers import distances, nulls, store
 
 MEASURES = distances.MEASURES
 COLUMNS = [
     "layer", "stimulus", "loss", *MEASURES, *(f"null_{m}" for m in MEASURES), "label_original", "label_metamer",
     "label_agrees", "passed", "why", "original_file", "file",
 ]  # fmt: skip
-ENDINGS = {"vision": ".png", "audio": ".wav"}
 # Share of random pairs that a layer may not tell apart before it says nothing: room for duplicates.
 SAME = 0.01
 
 
-def examined(
-    canvas, metamers, null, *, labeller=None, losses=None, noted=None, published=None, batch_size=16
-):
+def examined(canvas, metamers, null, *, labeller=None, losses=None, published=None, batch_size=16):
     """Each metamer beside its natural stimulus, as its network sees both.
 
     A metamer passes if, at the layer it was made for, none of rank correlation, correlation and signal-to-noise
@@ -32,15 +29,14 @@ def examined(
     ----------
     canvas : lib.metamers.canvas.Canvas
     metamers : xarray.Dataset
-        `metamer` (layer, stimulus, …) and `original` (stimulus, …) in canvas units.
+        `metamer` (layer, stimulus, …) and `original` (stimulus, …) in canvas units; where there is `why` (layer,
+        stimulus), what it says of a synthesis keeps the metamer back.
     null : pandas.DataFrame
         `nulls.summary`, of all layers at which both are to be compared, in the network's order.
     labeller : lib.metamers.labels.Labeller, optional
         Of a network that names things; without one, no names need agree.
     losses : pandas.DataFrame, optional
         layer, stimulus, step, loss.
-    noted : dict of str to dict of str to str, optional
-        Layer → stimulus → what went wrong with its synthesis, "" if nothing did; a metamer with a note fails.
     published : {None, "feather2023"}
         Pictures are compared as they will be seen, rounded to 8 bits; "feather2023" compares what was synthesised,
         and half decibels. `null` is to be of the same rule.
@@ -75,14 +71,14 @@ def examined(
             own = table[table["measured"] == layer].reset_index(drop=True)
             own["layer"], own["label_original"] = layer, natural["names"]
             own["label_metamer"] = labeller.of(canvas, seen) if labeller else ""
-            notes = [(noted or {}).get(layer, {}).get(stimulus, "") for stimulus in own["stimulus"]]
+            notes = some["why"].sel(layer=layer).values.tolist() if "why" in some else [""] * len(exact)
             own["faults"] = [
                 [*filter(None, [note]), *_faults(canvas, *both)]
                 for note, *both in zip(notes, natural["x"], exact, strict=True)
             ]
             rows.append(_gated(own, null, losses))
     gate = pd.concat(rows, ignore_index=True)
-    ending = ENDINGS[canvas.modality]
+    ending = store.ENDINGS[canvas.modality]
     gate["original_file"] = "original/" + gate["stimulus"] + ending
     gate["file"] = "metamer/" + gate["layer"] + "/" + gate["stimulus"] + ending
     whole = pd.concat(compared, ignore_index=True)
@@ -293,7 +289,16 @@ def _likeness_faults(measure, row, limits):
     if np.isnan(row[measure]):
         yield f"{measure} is undefined"
     elif row[measure] < limits[measure]:
-        yield f"{measure} {row[measure]:.3g} is below {limits[measure]:.3g} of random pairs"
+        yield "{} {} is below {} of random pairs".format(measure, *_apart(row[measure], limits[measure]))
+
+
+def _apart(a, b):
+    """Two different numbers in as many digits as it takes to see that they differ."""
+    for digits in range(3, 18):
+        texts = f"{a:.{digits}g}", f"{b:.{digits}g}"
+        if texts[0] != texts[1]:
+            break
+    return texts
 
 
 def _loss_faults(first, last):
