@@ -9,6 +9,8 @@ import numpy as np
 from scipy.linalg import cython_lapack
 from threadpoolctl import ThreadpoolController
 
+_INT = ctypes.sizeof(ctypes.c_int)
+
 
 def solve(matrix, right):
     """Solve one system; both arguments are overwritten, the second by the solution.
@@ -67,8 +69,8 @@ def half_solve(triangle, right, *, transposed):
         If the arrays are of another kind.
     """
     _check(triangle, right)
-    n, how = len(triangle), b"N" if transposed else b"T"
-    _call("dtrtrs", b"L", how, b"N", n, _count(right), triangle, _leading(triangle), right, _leading(right))
+    n, letters = len(triangle), b"LNN" if transposed else b"LTN"
+    _call("dtrtrs", letters, n, _count(right), triangle, _leading(triangle), right, _leading(right))
 
 
 def each(function, items):
@@ -77,8 +79,13 @@ def each(function, items):
     Parameters
     ----------
     function : callable
-        Takes an item; what it returns is dropped.
+        Takes an item.
     items : sequence
+
+    Returns
+    -------
+    list
+        What the calls return, in the order of the items.
 
     Raises
     ------
@@ -86,8 +93,7 @@ def each(function, items):
         The first that a call raises.
     """
     with _libraries().limit(limits=1, user_api="blas"), ThreadPoolExecutor(cores()) as pool:
-        for _ in pool.map(function, items):
-            pass
+        return list(pool.map(function, items))
 
 
 def cores():
@@ -100,20 +106,22 @@ def cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
-def _call(name, *arguments):
-    """Call a LAPACK routine; letters, sizes and arrays in its order, its status is returned.
+def _call(name, letters, *arguments):
+    """Call a LAPACK routine with letters, then sizes and arrays in its order; its status is returned.
 
     LAPACK reads by columns: the upper triangle of a matrix stored by rows is its lower one.
     """
-    values = [
-        argument.ctypes.data
-        if isinstance(argument, np.ndarray)
-        else ctypes.byref(ctypes.c_char(argument) if isinstance(argument, bytes) else ctypes.c_int(argument))
+    sizes = [argument for argument in arguments if not isinstance(argument, np.ndarray)]
+    numbers = (ctypes.c_int * (len(sizes) + 1))(*sizes)
+    address = iter(range(ctypes.addressof(numbers), ctypes.addressof(numbers) + ctypes.sizeof(numbers), _INT))
+    text = ctypes.create_string_buffer(letters)
+    start = ctypes.addressof(text)
+    places = [
+        argument.__array_interface__["data"][0] if isinstance(argument, np.ndarray) else next(address)
         for argument in arguments
     ]
-    status = ctypes.c_int(0)
-    _routine(name)(*values, ctypes.byref(status))
-    return status.value
+    _routine(name)(*range(start, start + len(letters)), *places, next(address))
+    return numbers[-1]
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 """Many systems that are each some rows and columns of one symmetric positive definite matrix."""
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
 
@@ -70,13 +71,16 @@ class Subsets:
         solutions = np.empty(selected.shape)
 
         def treat(task):
-            base, systems = task
-            if base.any():
-                solutions[systems] = self._near(base, chosen[systems], selected[systems], right[systems])
-            else:
+            near, systems = task
+            if near is None:
                 self._alone(systems, selected, right, solutions)
+            else:
+                solutions[systems] = near.solve(chosen[systems], selected[systems], right[systems])
 
-        definite.each(treat, _tasks(chosen))
+        for tasks in _split(_tasks(chosen), definite.cores()):
+            near = definite.each(lambda task: self._near(task[0], chosen[task[1]]), tasks)
+            parts = [_split(systems, PER_THREAD) for _, systems in tasks]
+            definite.each(treat, [(n, part) for n, some in zip(near, parts, strict=True) for part in some])
         return solutions
 
     def _alone(self, systems, selected, right, solutions):
@@ -86,22 +90,59 @@ class Subsets:
             solutions[system] = right[system, S]
             definite.solve(_gathered(self.matrix, S), solutions[system])
 
-    def _near(self, base, chosen, selected, right):
-        """Solutions of systems from that of a base."""
+    def _near(self, base, chosen):
+        """A base that is ready for the systems near it; None without a base."""
+        if not base.any():
+            return None
         B, N = np.flatnonzero(base), np.flatnonzero(~base & chosen.any(axis=0))
-        order, n_base = np.concatenate([B, N]), len(B)
-        place = np.empty(len(base), int)
-        place[order] = np.arange(len(order))
-        pivoted = _pivoted(_gathered(self.matrix, order), n_base) if len(B) < len(base) else self.inverse
-        P, F, right = pivoted[:n_base, :n_base], pivoted[n_base:, :n_base], right[:, order]
+        order = np.concatenate([B, N])
+        pivoted = _pivoted(_gathered(self.matrix, order), len(B)) if len(B) < len(base) else self.inverse
+        return Near(order, len(B), pivoted)
+
+
+class Near(NamedTuple):
+    """A base that is ready for the systems near it.
+
+    Attributes
+    ----------
+    order : int array (n_near,)
+        Positions of the unknowns of the base, then of the others that a system near it has.
+    n_base : int
+    pivoted : float64 array (n_near, n_near)
+        P, F and C in the places of A_BB, A_BN and A_NN; see `Subsets`.
+    """
+
+    order: np.ndarray
+    n_base: int
+    pivoted: np.ndarray
+
+    def solve(self, chosen, selected, right):
+        """Solutions of systems near the base.
+
+        Parameters
+        ----------
+        chosen : bool array (n_systems, n)
+            Unknowns of each system.
+        selected : int array (n_systems, n_selected)
+            Their positions.
+        right : float64 array (n_systems, n)
+            Right-hand sides.
+
+        Returns
+        -------
+        float64 array (n_systems, n_selected)
+        """
+        n_base, right = self.n_base, right[:, self.order]
+        P, F = self.pivoted[:n_base, :n_base], self.pivoted[n_base:, :n_base]
         start = np.hstack([right[:, :n_base] @ P, right[:, n_base:] - right[:, :n_base] @ F.T])
         change = np.zeros(right.shape)
-        for system, now in enumerate(chosen[:, order]):
-            leaving = np.flatnonzero(~now[:n_base])
-            entering = n_base + np.flatnonzero(now[n_base:])
-            _differences(pivoted, entering, leaving, start[system], change[system])
+        for system, now in enumerate(chosen[:, self.order]):
+            entering, leaving = n_base + np.flatnonzero(now[n_base:]), np.flatnonzero(~now[:n_base])
+            _differences(self.pivoted, entering, leaving, start[system], change[system])
         start[:, :n_base] += change[:, :n_base] @ P - change[:, n_base:] @ F
         start[:, n_base:] = change[:, n_base:]
+        place = np.empty(chosen.shape[1], int)
+        place[self.order] = np.arange(len(self.order))
         return np.take_along_axis(start, place[selected], axis=1)
 
 
@@ -161,12 +202,12 @@ def _tasks(chosen):
         least, best = cost, (bases, nearest)
     bases, nearest = best
     whole = np.full(n, 2 * n_selected[0] > n)
-    tasks = [(whole, part) for part in _split(np.flatnonzero(nearest < 0), PER_THREAD)]
+    tasks = [(whole, np.flatnonzero(nearest < 0))]
     for k in np.unique(nearest[nearest >= 0]):
         base = np.zeros(n, bool)
         base[shared[bases[k]]] = True
         tasks.append((base, np.flatnonzero(nearest == k)))
-    return tasks[::-1]
+    return tasks
 
 
 def _clustered(masks, n_bases):
@@ -200,6 +241,6 @@ def _pivoting(base, masks):
     return 2 * FAR * n**2 + PRODUCT * n_base / 2 * (n_base**2 / 3 + n_base * n + n**2)
 
 
-def _split(systems, size):
-    """Parts of so many systems at most."""
-    return [systems[start : start + size] for start in range(0, len(systems), size)]
+def _split(items, size):
+    """Parts of so many at most."""
+    return [items[start : start + size] for start in range(0, len(items), size)]

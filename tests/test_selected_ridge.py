@@ -188,7 +188,7 @@ def test_complement_equals_direct():
     selected = np.sort(rng.permuted(np.tile(np.arange(40), (9, 1)), axis=1)[:, :33], axis=1)
     chosen = np.zeros((9, 40), bool)
     np.put_along_axis(chosen, selected, True, axis=1)
-    complement = systems._near(np.ones(40, bool), chosen, selected, right)
+    complement = systems._near(np.ones(40, bool), chosen).solve(chosen, selected, right)
     direct = np.empty((9, 33))
     systems._alone(range(9), selected, right, direct)
     np.testing.assert_allclose(complement, direct, rtol=0, atol=1e-13)
