@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,16 +13,24 @@ import numpy as np
 import xarray as xr
 from tqdm.auto import tqdm
 
-from lib import artefacts, decoding_accuracy, features, partial, presentations, selected_ridge
+from lib import artefacts, decoding_accuracy, features, partial, presentations, selected_ridge, solver_cost
 from lib.decoding_accuracy import MEANING
 
 # Columns of a layer that are read at once, of which the chosen units are kept.
 COLUMNS_READ = 8192
+# For the forecast: units that are tried, and bytes of a layer that are read in a second.
+PROBED_UNITS, READ_PER_S = 128, 1e9
 # Modules whose change makes what older ones decoded worthless.
-CODE = (
-    *("decoding", "decoding_accuracy", "presentations", "selected_ridge", "definite", "correction"),
+SOLVER = (
+    "presentations",
+    "selected_ridge",
+    "subsets",
+    "definite",
+    "decoding_accuracy",
+    "correction",
     "metrics",
 )
+CODE = ("decoding", *SOLVER)
 PER_UNIT = ("accuracy", "reliability", "corrected")
 
 
@@ -137,6 +146,98 @@ def decode(source, responses, folder, *, settings=DEFAULT, block=500):
     )
 
 
+def chance(source, responses, *, settings=DEFAULT, n_units=20):
+    """Accuracies of a few units with the train stimuli of their features shuffled: what is left without a relation.
+
+    Parameters
+    ----------
+    source, responses, settings
+        As for `decode`; the seed also shuffles.
+    n_units : int
+        Of each layer.
+
+    Returns
+    -------
+    xarray.DataArray (roi, unit)
+        Correlations over test stimuli in the first subject and split, with coordinate `layer` (unit).
+    """
+    plan, rng = presentations.plan(responses, settings.n_splits), np.random.default_rng(settings.seed)
+    chosen = {layer: index[:n_units] for layer, index in units(source, seed=settings.seed).items()}
+    rows = features.select(features.identifiers(source), plan.known + plan.stimuli)
+    columns = np.concatenate(
+        [_columns(source, layer, index)[rows] for layer, index in chosen.items()], axis=1
+    )
+    places, found = [place for place in plan.places if place[:2] == (0, 0)], []
+    for place in places:
+        design = _design(responses, plan, place, settings)
+        train = columns[rng.permutation(design.train)]
+        scaled, *scale = presentations.scaled_units(train, published=settings.published)
+        fit = rounded(design.inputs.fit(scaled), settings.published)
+        found.append(_scored(design, fit, columns[len(plan.known) :][design.tested], scale)[1])
+    names = [name for layer, index in chosen.items() for name in identifiers(layer, index)]
+    layers = [layer for layer, index in chosen.items() for _ in index]
+    coords = {"roi": [plan.rois[place[2]] for place in places], "unit": names, "layer": ("unit", layers)}
+    return xr.DataArray(np.array(found), coords, ("roi", "unit"), name="accuracy")
+
+
+def forecast(source, responses, *, settings=DEFAULT, n_probed=8):
+    """What `decode` with the same arguments will take, from a few units of a few regions, decoded and forgotten.
+
+    Parameters
+    ----------
+    source, responses, settings
+        As for `decode`.
+    n_probed : int
+        Regions that are tried, of all sizes, each with another layer; those between are interpolated by their voxels.
+
+    Returns
+    -------
+    dict
+        `seconds` of wall time, which other work on the machine lengthens; `memory` and `bytes` (on disk), in bytes;
+        `n_units`, of all layers, and `n_cells` (splits times regions of subjects).
+
+    Raises
+    ------
+    ValueError
+        As `decode`.
+    """
+    chosen = units(source, n_units=settings.n_units, seed=settings.seed)
+    plan = presentations.plan(responses, settings.n_splits)
+    n_units, sizes = sum(map(len, chosen.values())), [len(plan.voxels[place[1:]]) for place in plan.places]
+    order = np.argsort(sizes, kind="stable")
+    tried = order[np.unique(np.linspace(0, len(order) - 1, min(n_probed, len(order))).astype(int))]
+    rows, found = features.select(features.identifiers(source), plan.known + plan.stimuli), {}
+    for i, at in enumerate(tried.tolist()):
+        layer = list(chosen)[i % len(chosen)]
+        index = chosen[layer][np.unique(np.linspace(0, len(chosen[layer]) - 1, PROBED_UNITS).astype(int))]
+        seconds = _timed(
+            _columns(source, layer, index)[rows], (responses, plan, plan.places[at]), settings, n_units
+        )
+        found.setdefault(sizes[at], []).append(seconds)
+    widths = sorted(found)
+    seconds = np.interp(sizes, widths, [np.mean(found[width]) for width in widths]).sum()
+    read = 4 * len(rows) * sum(int(index[-1]) for index in chosen.values())
+    n_samples = responses.sizes["repeat"] * plan.trains.sum(axis=1).max()
+    memory = sum(8 * (2 * n_samples + len(plan.known) + 2 * size) * size for size in sizes)
+    n_cells = len(plan.places)
+    stored = 4 * n_units * len(plan.stimuli) * (len(plan.splits) * len(plan.subjects) * len(plan.rois) + 1)
+    numbers = {"seconds": float(seconds + read / READ_PER_S), "memory": int(memory), "bytes": stored}
+    return numbers | {"n_units": n_units, "n_cells": n_cells}
+
+
+def _timed(columns, what, settings, n_units):
+    """Seconds that a region will take with so many units like these."""
+    start = time.perf_counter()
+    plan = what[1]
+    design = _design(*what, settings)
+    scaled, *scale = presentations.scaled_units(columns[design.train], published=settings.published)
+    seconds = time.perf_counter() - start
+    seconds += solver_cost.by_data(design.inputs, scaled, n_units)
+    fit, start = design.inputs.fit(scaled), time.perf_counter()
+    _scored(design, fit, columns[len(plan.known) :][design.tested], scale)
+    return seconds + (time.perf_counter() - start) * n_units / scaled.shape[1]
+
+
 def units(source, *, n_units=1000, seed=0):
     """Which units of each layer are decoded: a draw without replacement, layer by layer.
 
@@ -196,10 +297,8 @@ def _block(columns, plan, designs, settings):
         scaled, mean, deviation = presentations.scaled_units(
             columns[design.train], published=settings.published
         )
-        decoded, repeats = _decoded(design, scaled, settings)
-        decoded, at = decoded * deviation + mean, (slice(None), *design.place)
-        r = decoding_accuracy.profile(true[design.tested], decoded)
-        share = decoding_accuracy.signal_share(repeats)
+        fit, at = rounded(design.inputs.fit(scaled), settings.published), (slice(None), *design.place)
+        decoded, r, share = _scored(design, fit, true[design.tested], (mean, deviation))
         found["accuracy"][at], found["reliability"][at] = r, np.where(np.isnan(r), np.nan, share)
         found["corrected"][at] = decoding_accuracy.corrected(r, share)
         found["decoded"][at][:, design.tested] = decoded.T
@@ -207,16 +306,18 @@ def _block(columns, plan, designs, settings):
     return found | {"true": np.ascontiguousarray(true.T)}
 
 
-def _decoded(design, scaled, settings):
-    """Test means and single test presentations, decoded, in standard deviations of the units."""
-    fit = rounded(design.inputs.fit(scaled), settings.published)
+def _scored(design, fit, true, scale):
+    """Decoded test means in the features' unit, their accuracy, and reliability from single test presentations."""
     weights, test, repeats = (
         selected_ridge.sparse(fit).toarray().T,
         design.samples.test,
         design.samples.repeats,
     )
-    single = repeats.reshape(-1, repeats.shape[-1]) @ weights + fit.bias
-    return test @ weights + fit.bias, single.reshape(*repeats.shape[:2], -1)
+    mean, deviation = scale
+    single = repeats.reshape(-1, repeats.shape[-1]) @ weights
+    share = decoding_accuracy.signal_share(single.reshape(*repeats.shape[:2], -1))
+    decoded = (test @ weights + fit.bias) * deviation + mean
+    return decoded, decoding_accuracy.profile(true, decoded), share
 
 
 def _columns(source, layer, index):

@@ -1,6 +1,7 @@
 """Encoding of the brain hierarchy score: every voxel from the units of a layer that correlate most with it."""
 
 import json
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,9 +9,9 @@ import numpy as np
 import xarray as xr
 from tqdm.auto import tqdm
 
-from lib import artefacts, decoding, decoding_accuracy, features, presentations, selected_ridge
+from lib import artefacts, decoding, decoding_accuracy, features, presentations, selected_ridge, solver_cost
 
-CODE = ("selected_encoding", "decoding_accuracy", "presentations", "selected_ridge", "metrics")
+CODE = ("selected_encoding", *decoding.SOLVER)
 MEANING = "correlation of predicted and mean response over test stimuli; NaN where either does not vary"
 
 
@@ -91,6 +92,48 @@ def encode(source, responses, folder, *, settings=decoding.DEFAULT):
     return whole.assign_attrs(responses.attrs | decoding.described(settings) | {"n_test": plan.n_test})
 
 
+def forecast(source, responses, *, settings=decoding.DEFAULT):
+    """What `encode` with the same arguments will take, from a few voxels and two layers that are tried.
+
+    Parameters
+    ----------
+    source, responses, settings
+        As for `encode`.
+
+    Returns
+    -------
+    dict
+        `seconds` of wall time, which other work on the machine lengthens: narrowest and widest layer are tried, the
+        others lie between by their units. `memory`: bytes of the widest layer. `n_voxels`, `n_layers`.
+
+    Raises
+    ------
+    ValueError
+        As `encode`.
+    """
+    plan, widths = presentations.plan(responses, settings.n_splits), features.units(source)
+    groups, found = _groups(responses, plan, plan.trains[0], settings), {}
+    for layer in sorted(widths, key=widths.get)[:: max(1, len(widths) - 1)]:
+        start = time.perf_counter()
+        X, *_ = _inputs(source, layer, plan, 0, settings.published)
+        seconds = time.perf_counter() - start
+        for group in groups:
+            seconds += solver_cost.by_data(_prepared(X, group, settings), group.Y, group.Y.shape[1])
+        found[widths[layer]] = seconds
+    sizes = sorted(found)
+    each = np.interp(list(widths.values()), sizes, [found[size] for size in sizes])
+    memory = 4 * (len(plan.known) + len(plan.stimuli)) * max(widths.values())
+    numbers = {"seconds": float(each.sum() * len(plan.trains)), "memory": memory}
+    return numbers | {"n_voxels": sum(group.Y.shape[1] for group in groups), "n_layers": len(widths)}
+
+
+def _prepared(X, group, settings):
+    """Units as inputs of a group of voxels."""
+    samples = X if np.array_equal(group.rows, np.arange(len(X))) else X[group.rows]
+    how = {"n_feat": settings.n_selected, "published": settings.published, "device": settings.device}
+    return selected_ridge.prepare(samples, alpha=group.alpha, **how)
+
+
 def _layer(source, layer, plan, groups, settings):
     """Accuracies of one layer by group of voxels, and how many of its units do not vary in each split."""
     found, n_constant = [], []
@@ -98,12 +141,7 @@ def _layer(source, layer, plan, groups, settings):
         X, tested, constant = _inputs(source, layer, plan, split, settings.published)
         n_constant.append(int(constant))
         for group in of_split:
-            samples = X if np.array_equal(group.rows, np.arange(len(X))) else X[group.rows]
-            inputs = selected_ridge.prepare(
-                samples, alpha=group.alpha, n_feat=settings.n_selected,
-                published=settings.published, device=settings.device,
-            )  # fmt: skip
-            fit = decoding.rounded(inputs.fit(group.Y), settings.published)
+            fit = decoding.rounded(_prepared(X, group, settings).fit(group.Y), settings.published)
             r = decoding_accuracy.profile(group.test, selected_ridge.predict(fit, tested))
             found.append((split, group.voxels, r))
     return found, n_constant

@@ -1,4 +1,5 @@
 import json
+import time
 
 import h5py
 import numpy as np
@@ -288,3 +289,46 @@ def test_a_layer_is_never_read_whole(case, tmp_path, monkeypatch):
     monkeypatch.setattr(decoding, "COLUMNS_READ", 3)
     found = decoding.decode(source, responses, tmp_path, settings=SETTINGS)
     assert np.isfinite(found["accuracy"]).all()
+
+
+def test_forecast_sums_what_regions_of_their_size_would_take(tmp_path, monkeypatch):
+    source, responses = regions.case(tmp_path, n_voxels=9)
+    # Regions of 3, 6 and 9 voxels in each of two subjects.
+    kept = [v for v in range(54) if v % 9 < 3 * (1 + v % 27 // 9)]
+    responses = responses.isel(voxel=kept)
+    asked = []
+
+    def timed(columns, what, _, n_units):
+        asked.append((len(columns), n_units))
+        return {3: 10.0, 6: 17.0, 9: 30.0}[len(what[1].voxels[what[2][1:]])]
+
+    monkeypatch.setattr(decoding, "_timed", timed)
+    found = decoding.forecast(source, responses, settings=SETTINGS)
+    assert found["seconds"] == pytest.approx(2 * (10 + 17 + 30), abs=0.01)
+    assert asked == [(60, 36)] * 6
+    assert (found["n_units"], found["n_cells"]) == (36, 6)
+    assert found["bytes"] == 4 * 36 * 20 * 7
+    # Two regions are tried, the smallest and the largest; those of 6 voxels lie between.
+    few = decoding.forecast(source, responses, settings=SETTINGS, n_probed=2)
+    assert few["seconds"] == pytest.approx(2 * (10 + 20 + 30), abs=0.01)
+    assert len(asked) == 6 + 2
+
+
+def test_forecast_is_of_the_right_size(case, tmp_path):
+    # Of 36 units there is little to time, and other work on the machine counts; hours for seconds would show.
+    found = decoding.forecast(*case, settings=SETTINGS)
+    start = time.perf_counter()
+    decoding.decode(*case, tmp_path, settings=SETTINGS)
+    assert 0 < found["seconds"] < 20 * (time.perf_counter() - start)
+
+
+def test_with_shuffled_stimuli_nothing_is_decoded(case):
+    source, responses = case
+    found = decoding.chance(source, responses, settings=SETTINGS, n_units=5)
+    assert found.dims == ("roi", "unit")
+    assert found["roi"].values.tolist() == list(regions.ROIS)
+    assert found.sizes["unit"] == 15
+    # Two latents of three layers in three regions, each correlation of sd 1 / √19.
+    assert abs(found.mean()) < 4 / np.sqrt(19 * 18)
+    assert abs(found).max() < 0.95
+    xr.testing.assert_identical(found, decoding.chance(source, responses, settings=SETTINGS, n_units=5))

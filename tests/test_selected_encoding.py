@@ -6,7 +6,7 @@ import xarray as xr
 from scipy import stats
 from test_decoding import brute_force
 
-from lib import decoding, features, selected_encoding, selected_ridge
+from lib import decoding, features, selected_encoding, selected_ridge, solver_cost
 
 SETTINGS = decoding.Settings(alpha=3.0, n_selected=4)
 
@@ -111,3 +111,18 @@ def test_layers_that_are_done_are_not_done_again(case, tmp_path, monkeypatch):
     assert read == ["second"]
     selected_encoding.encode(*case, tmp_path / "a", settings=decoding.Settings(9.0, 4))
     assert len(read) == 4
+
+
+def test_forecast_lies_between_the_narrowest_and_the_widest_layer(case, monkeypatch):
+    source, responses = case
+    monkeypatch.setattr(features, "units", lambda _: {"first": 4, "second": 12, "third": 8})
+    widths = {"first": 4, "second": 12}
+    monkeypatch.setattr(
+        selected_encoding, "_inputs", lambda _, layer, *__: (np.zeros((40, widths[layer])), None, 0)
+    )
+    monkeypatch.setattr(selected_encoding, "_prepared", lambda X, *_: X.shape[1])
+    monkeypatch.setattr(solver_cost, "by_data", lambda inputs, _, n: inputs * n)
+    found = selected_encoding.forecast(source, responses, settings=SETTINGS)
+    assert found["seconds"] == pytest.approx((4 + 12 + 8) * 42, abs=1)
+    assert (found["n_voxels"], found["n_layers"]) == (42, 3)
+    assert found["memory"] == 4 * 60 * 12
