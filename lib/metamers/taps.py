@@ -115,8 +115,8 @@ def tap(module, layer, inputs, *, fake_relu=True):
     calls = _calls(module, layer, inputs[:1])
     with torch.enable_grad():
         found = activations.record(module, x * 1, calls, stop=True)
-    value = sum(found.values())
-    _require_gradient(layer, value, x)
+        value = sum(found.values())
+        _require_gradient(layer, value, x)
     rectifier, turn = _rectifier(module, calls, inputs[:1]) if fake_relu and len(calls) == 1 else (None, 0)
     return Tap(layer, module, calls, tuple(value.shape[1:]), rectifier, turn)
 
