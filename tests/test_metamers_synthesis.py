@@ -39,14 +39,14 @@ def made(layer="3", originals=None, published="", **changes):
 
 
 @pytest.mark.parametrize("published", ["", "feather2023"])
-@pytest.mark.parametrize(("precision", "steps", "atol"), [("float32", 2, 1e-6), ("float64", 20, 3e-7)])
+@pytest.mark.parametrize(("precision", "steps", "atol"), [("float32", 2, 3e-6), ("float64", 20, 3e-7)])
 def test_batch_gives_what_single_stimuli_give(published, precision, steps, atol):
     rule = {"published": published, "precision": precision, "steps_per_block": steps}
     together = made(**rule)
     for i in range(3):
         alone = made(originals=pictures()[i : i + 1], **rule)
         # 3e-7 is what the reference states for its own batches. In float32 a pixel moves by the gradient's rounding
-        # in each of four steps, and further steps amplify it.
+        # in each of four steps, ours relative to the root of its squares; further steps amplify it.
         np.testing.assert_allclose(alone.values[0], together.values[i], atol=atol, rtol=0)
         one = together.loss[together.loss["stimulus"] == f"p{i}"]
         np.testing.assert_allclose(alone.loss["loss"], one["loss"], atol=3e-7, rtol=0)
