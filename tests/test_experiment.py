@@ -71,7 +71,10 @@ def stimulus_at(path, rng):
 def answers_for(path, suffix, choices, *, n=6, more=6):
     """Right answers of n stimuli, and of more natural ones to practise on, which are written."""
     rng = np.random.default_rng(1)
-    rows = [{"stimulus": f"s{i}", "answer": choices[i % len(choices)]} for i in range(n)]
+    rows = [
+        {"stimulus": f"s{i}", "answer": choices[i % len(choices)], "file": path / f"other/o0.{suffix}"}
+        for i in range(n)
+    ]
     for i in range(more):
         stimulus_at(path / f"other/o{i}.{suffix}", rng)
         rows.append(
@@ -219,13 +222,15 @@ def test_an_experiment_holds_only_metamers_that_passed(given, tmp_path):
 
 
 def test_practice_and_demonstration_show_no_stimulus_of_the_main_part(given, tmp_path):
-    made, _ = built(given, tmp_path / "out")
+    given["answers"] = answers_for(tmp_path, "png", CATEGORIES, more=24)
+    made, _ = built(given | {"n_practice": 4, "n_demo": 8}, tmp_path / "out")
     main = {source["stimulus"] for source in made["sources"]}
     others = [trial["stimulus"] for part in ("practice", "demo") for trial in made[part]]
-    assert len(set(others)) == len(others) == 5
+    assert len(set(others)) == len(others) == 12
     assert not main & set(others)
-    # Answers are spread: of five trials over four categories, none comes three times.
-    assert max(collections.Counter(t["answer"] for p in ("practice", "demo") for t in made[p]).values()) == 2
+    for part, n in (("practice", 1), ("demo", 2)):  # spread over the answers
+        counts = collections.Counter(trial["answer"] for trial in made[part])
+        assert counts == dict.fromkeys(CATEGORIES, n)
 
 
 def test_a_layer_of_which_nothing_passed_is_no_condition(given, tmp_path):
@@ -569,8 +574,13 @@ def test_the_browser_draws_the_same_trials(visit, request, kind):
         for known in (here.design, large):
             asked = "([design, name]) => assignment.trials(design, name)"
             assert here.page.evaluate(asked, [known, participant]) == assignment.trials(known, participant)
-    numbers = "() => { const rng = assignment.stream('é'); return Array.from({ length: 99 }, rng); }"
-    assert here.page.evaluate(numbers) == list(itertools.islice(assignment.stream("é"), 99))
+    # Of numbers below 3·10⁹, three tenths of what the generator gives are thrown away.
+    asked = """() => {
+      const rng = assignment.stream("é");
+      return Array.from({ length: 99 }, () => assignment.below(3000000000, rng));
+    }"""
+    rng = assignment.stream("é")
+    assert here.page.evaluate(asked) == [assignment.below(3_000_000_000, rng=rng) for _ in range(99)]
 
 
 def test_pictures_from_consent_to_results_with_a_reload(visit, pictures, tmp_path):
