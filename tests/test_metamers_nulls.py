@@ -219,10 +219,17 @@ def test_published_pairs_use_each_stimulus_once():
     np.testing.assert_array_equal(neighbours, [[0, 1], [2, 3], [4, 5]])
     shuffled = nulls.pairs(100, published="feather2023", seed=1)
     assert sorted(shuffled.ravel().tolist()) == list(range(100))
-    with pytest.raises(ValueError, match="4 pairs are wanted; of 7 stimuli there are 3"):
-        nulls.pairs(7, n_pairs=4, published="feather2023")
+    np.testing.assert_array_equal(
+        nulls.pairs(7, n_pairs=4, published="feather2023", shuffled=False), neighbours
+    )
+
+
+def test_without_pairs_there_is_no_null():
+    assert len(nulls.pairs(4, n_pairs=1000)) == 6
     with pytest.raises(ValueError, match="of 1 stimuli there are 0"):
         nulls.pairs(1)
+    with pytest.raises(ValueError, match="0 pairs are wanted; of 7 stimuli there are 21"):
+        nulls.pairs(7, n_pairs=0)
 
 
 # Distribution

@@ -19,7 +19,7 @@ def pairs(n_stimuli, *, n_pairs=None, seed=0, published=None, shuffled=True):
     ----------
     n_stimuli : int
     n_pairs : int, optional
-        Drawn at random, none twice in either order; all there are by default.
+        At most so many, drawn at random, none twice in either order; all there are by default.
     seed : int
         Of the draw, and of which of two comes first.
     published : {None, "feather2023"}
@@ -35,13 +35,13 @@ def pairs(n_stimuli, *, n_pairs=None, seed=0, published=None, shuffled=True):
     Raises
     ------
     ValueError
-        If there are not as many pairs, or `published` is unknown.
+        If there is no pair, or `published` is unknown.
     """
     distances.decibels(published)
     rng = np.random.default_rng(seed)
     most = n_stimuli // 2 if published else n_stimuli * (n_stimuli - 1) // 2
-    wanted = most if n_pairs is None else n_pairs
-    if not 1 <= wanted <= most:
+    wanted = most if n_pairs is None else min(n_pairs, most)
+    if wanted < 1:
         raise ValueError(f"{wanted} pairs are wanted; of {n_stimuli} stimuli there are {most}")
     if published:
         order = rng.permutation(n_stimuli) if shuffled else np.arange(n_stimuli)
