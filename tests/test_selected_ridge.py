@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
+from benchmarks import decoding
 from lib import definite, selected_ridge, solver_cost, subsets
 
 NONAKA = "nonaka2021"
@@ -342,6 +343,13 @@ def test_gpu_gives_the_same_weights():
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     check_device("cuda")
+
+
+def test_benchmark_compares_equal_weights():
+    pytest.importorskip("fastl2lir")
+    rows = [row for row in decoding.compare(small=True) if row["opponent"] == "fastl2lir"]
+    assert len(rows) == 2
+    assert all(float(row["case"].split("differ by ")[1].split()[0]) < 1e-11 for row in rows)
 
 
 def test_misfits_are_refused():
