@@ -12,6 +12,7 @@ from PIL import Image
 from torch import nn
 
 from lib import models
+from lib.inference import QUOTED
 from lib.metamers import canvas, gate, judges, labels, nulls
 
 NAMES = labels.Labeller("scores", ("cat", "dog", "car", "jay"))
@@ -212,3 +213,6 @@ def test_recognition_counts_what_passed():
     assert not len(judges.recognition(judged(a=20), value="correct"))
     by = judges.recognition(pd.concat([judged(a=20).assign(generator=g) for g in "xy"]))
     assert by["generator"].tolist() == ["x", "y"]
+    quoted = judges.quotable(by.assign(target="T"))
+    assert quoted["name"].tolist() == ["metamers/t/x/recognised/a/l", "metamers/t/y/recognised/a/l"]
+    assert quoted.columns.tolist() == QUOTED

@@ -7,6 +7,7 @@ from PIL import Image
 from torchvision.transforms.functional import to_tensor
 
 from lib import stimuli
+from lib.inference import QUOTED
 from lib.metamers import canvas as canvases
 from lib.metamers import gate, labels
 
@@ -117,6 +118,27 @@ def recognition(table, *, value="agrees", n_resamples=1000, seed=0):
         resampled = rng.binomial(len(right), right.mean(), n_resamples) / len(right)
         rows.append(dict(zip(by, key, strict=True)) | gate.rate(right) | {"sem": resampled.std()})
     return pd.DataFrame(rows, columns=[*by, "n", "value", "low", "high", "sem"])
+
+
+def quotable(found):
+    """Shares of metamers that networks recognise, as rows of numbers.csv.
+
+    Parameters
+    ----------
+    found : pandas.DataFrame
+        From `recognition`, with columns `target` and `generator`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        name (`metamers/<target>/<generator>/recognised/<judge>/<layer>`), value, low, high, n, unit, what.
+    """
+    parts = [found["target"], found["generator"], "recognised", found["judge"], found["layer"]]
+    names = "metamers"
+    for part in parts:
+        names = names + "/" + part
+    what = "share of gated metamers that the judge names as the natural stimulus, 95 % Wilson interval"
+    return found.assign(name=names.str.lower(), unit="stimulus", what=what)[QUOTED]
 
 
 def _names(seen, labeller, folder, table, batch_size):
