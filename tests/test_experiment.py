@@ -289,7 +289,7 @@ def test_texts_cannot_become_markup(given, tmp_path):
     built(given | {"title": "</script><script>alert(1)</script>"}, tmp_path / "out")
     page = (tmp_path / "out/index.html").read_text()
     assert "<script>alert" not in page
-    assert page.count("</script>") == 3
+    assert page.count("</script>") == 4
     block = re.search(r'id="design">(.*?)</script>', page, re.S)[1]
     assert json.loads(block) == json.loads((tmp_path / "out/trials.json").read_text())
 

@@ -12,8 +12,7 @@
     "experiment", "participant", "trial", "phase", "modality", "stimulus", "model", "layer", "response", "answer",
     "correct", "rt_ms", "network_response", "network_correct", "n_choices", "seed",
   ];
-  const PHASES = { check: "Headphone check", practice: "Practice", demo: "Trial run", main: "Main part", catch: "Main part" };
-  const PLACES = { 1: "First", 2: "Second", 3: "Third" };
+  const PHASES = TEXTS.phases;
   const MOST_OPTIONS = 8;
 
   // Building pages
@@ -30,6 +29,18 @@
   }
 
   const paragraph = (text, attributes = {}) => element("p", attributes, text);
+  const heading = (text) => element("h1", { tabindex: "-1" }, text);
+  const card = (...children) => element("section", { class: "card" }, ...children);
+  const stage = (...children) => element("section", { class: "stage" }, ...children);
+
+  // A text with the values of its {names}.
+  const filled = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+
+  // Heading and paragraphs of a page.
+  function worded(name, values = {}) {
+    const [title, ...body] = TEXTS.pages[name].map((text) => filled(text, values));
+    return [heading(title), ...body.map((text) => paragraph(text))];
+  }
 
   function show(name, ...children) {
     page.dataset.page = name;
@@ -41,18 +52,20 @@
   function ask(name, children, buttons) {
     document.getElementById("progress").hidden = true;
     return new Promise((chosen) => {
-      const row = element("div", { class: "buttons" }, ...buttons.map(([label, value, kind = "primary"]) =>
-        element("button", { type: "button", class: kind, "data-value": value, onclick: () => chosen(value) }, label)));
+      const row = buttons.map(([label, value, kind = "primary"]) => {
+        const attributes = { type: "button", class: kind, "data-value": value, onclick: () => chosen(value) };
+        return element("button", attributes, label);
+      });
+      const made = card(...children, element("div", { class: "buttons" }, ...row));
       // Enter takes the only button there is; a key held down from the last answer does not.
-      const key = (event) => {
-        if (event.key === "Enter" && !event.repeat && buttons.length === 1 && event.target.tagName !== "BUTTON") chosen(buttons[0][1]);
-      };
-      show(name, element("section", { class: "card", onkeydown: key }, ...children, row));
+      made.addEventListener("keydown", (event) => {
+        const taken = event.key === "Enter" && !event.repeat && event.target.tagName !== "BUTTON";
+        if (taken && buttons.length === 1) chosen(buttons[0][1]);
+      });
+      show(name, made);
       (page.querySelector("h1") || page).focus({ preventScroll: true });
     });
   }
-
-  const heading = (text) => element("h1", { tabindex: "-1" }, text);
 
   // Paragraphs between empty lines; `#` begins a heading, `-` a point of a list.
   function prose(text) {
@@ -118,7 +131,8 @@
     const group = plan.filter((trial) => PHASES[trial.phase] === PHASES[plan[i].phase]);
     const place = group.indexOf(plan[i]);
     document.getElementById("progress").hidden = false;
-    document.getElementById("place").textContent = `${PHASES[plan[i].phase]}: ${place + 1} of ${group.length}`;
+    const said = { phase: PHASES[plan[i].phase], n: place + 1, total: group.length };
+    document.getElementById("place").textContent = filled(TEXTS.place, said);
     const bar = document.getElementById("bar");
     bar.max = group.length;
     bar.value = place;
@@ -157,8 +171,7 @@
       try {
         return await load();
       } catch {
-        await ask("lost", [heading("A file could not be loaded"), paragraph("Please check your connection.")],
-          [["Try again", "again"]]);
+        await ask("lost", worded("lost"), [[TEXTS.again, "again"]]);
       }
     }
   }
@@ -256,7 +269,7 @@
     const drawn = trial.file ? pictured(await patiently(() => image(trial.file))) : letters(trial.answer);
     const ms = (step) => settings[`${slow ? "slow_" : ""}${step}_ms`];
     const surface = canvas();
-    show("trial", element("section", { class: "stage" }, surface));
+    show("trial", stage(surface));
     const onsets = await timed([
       { draw: drawing(surface, cross), ms: ms("fixation") },
       { draw: drawing(surface, drawn), ms: ms("image") },
@@ -270,7 +283,7 @@
   function listening() {
     const bars = [1, 2, 3, 4, 5].map(() => element("span"));
     const speaker = element("div", { class: "speaker", role: "img", "aria-label": "sound" }, ...bars);
-    show("trial", element("section", { class: "stage" }, speaker, paragraph("Listen.")));
+    show("trial", stage(speaker, paragraph(TEXTS.listen)));
   }
 
   // One for all sounds: browsers go on trusting a player that once played after a click.
@@ -285,7 +298,7 @@
     try {
       await player.play();
     } catch { // Browsers play nothing before the first click on a page.
-      await ask("silent", [heading("Ready?")], [["Play the sound", "play"]]);
+      await ask("silent", worded("silent"), [[TEXTS.play, "play"]]);
       listening();
       await player.play();
     }
@@ -305,8 +318,10 @@
         onkeydown: (event) => move(event, i),
       }, ...(icons ? [element("img", { src: design.icons[choice], alt: "" })] : []),
       element("span", {}, labels[choice] || choice)));
-      const grid = element("div", { class: icons ? "grid icons" : "grid", role: "group", "aria-label": question, tabindex: "-1" }, ...made);
-      grid.style.setProperty("--columns", [4, 3, 5].find((n) => made.length % n === 0) || 4); // no last one alone, if possible
+      const name = icons ? "grid icons" : "grid";
+      const grid = element("div", { class: name, role: "group", "aria-label": question, tabindex: "-1" }, ...made);
+      // Full rows, if there is a number of columns that makes them.
+      grid.style.setProperty("--columns", [4, 3, 5].find((n) => made.length % n === 0) || 4);
       // Arrows move as the eye does: along a row, or to the nearest button above and below.
       function move(event, i) {
         const columns = getComputedStyle(grid).gridTemplateColumns.split(" ").length;
@@ -316,7 +331,9 @@
         if (made[i + step]) made[i + step].focus();
       }
       grid.addEventListener("keydown", (event) => {
-        if (event.target === grid && event.key.startsWith("Arrow")) { event.preventDefault(); made[0].focus(); }
+        if (event.target !== grid || !event.key.startsWith("Arrow")) return;
+        event.preventDefault();
+        made[0].focus();
       });
       page.querySelector(".stage").append(paragraph(question, { class: "question" }), grid);
       grid.focus({ preventScroll: true });
@@ -358,28 +375,33 @@
         const exact = choices.find((choice) => plain(choice) === plain(input.value));
         const response = active >= 0 ? offered[active] : exact;
         if (response) { answered({ response, time }); return; }
-        hint.textContent = "Please choose a word from the list: type its beginning, then use the arrow keys or tap.";
+        hint.textContent = TEXTS.unlisted;
         offer();
       }
       input.addEventListener("input", () => { active = -1; hint.textContent = ""; offer(); });
       input.addEventListener("keydown", (event) => {
         const n = list.hidden ? 0 : list.children.length;
         const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-        if (step && n) { event.preventDefault(); active = (active + step + n + (active < 0 && step < 0 ? 1 : 0)) % n; offer(); }
+        if (step && n) {
+          event.preventDefault();
+          active = (Math.max(active, step < 0 ? 0 : -1) + step + n) % n; // up from none is the last
+          offer();
+        }
         if (event.key === "Escape") close();
         if (event.key === "Enter") { event.preventDefault(); submit(event.timeStamp); }
       });
-      const enter = element("button", { type: "button", class: "primary", onclick: (event) => submit(event.timeStamp) }, "Enter");
-      page.querySelector(".stage").append(element("label", { for: "word", class: "question" }, question),
-        element("div", { class: "typed" }, element("div", { class: "combo" }, input, list), enter), hint);
+      const enter = element("button", { type: "button", class: "primary" }, TEXTS.enter);
+      enter.addEventListener("click", (event) => submit(event.timeStamp));
+      const label = element("label", { for: "word", class: "question" }, question);
+      const row = element("div", { class: "typed" }, element("div", { class: "combo" }, input, list), enter);
+      page.querySelector(".stage").append(label, row, hint);
       input.focus({ preventScroll: true });
     });
   }
 
   function answer(trial) {
-    if (trial.phase === "check") return buttons(["1", "2", "3"], "Which tone was the softest?", PLACES);
-    const what = seen ? "What was in the picture?" : "What did you hear?";
-    const question = trial.kind === "question" ? `To show that you are attentive, please choose "${trial.answer}".` : what;
+    if (trial.phase === "check") return buttons(Object.keys(TEXTS.tones), TEXTS.tone, TEXTS.tones);
+    const question = trial.kind === "question" ? filled(TEXTS.attention, trial) : TEXTS[seen ? "seen" : "heard"];
     return (design.mode === "typed" ? typed : buttons)(design.choices, question);
   }
 
@@ -387,7 +409,7 @@
 
   async function present(trial, i) {
     if (trial.kind === "question") {
-      show("trial", element("section", { class: "stage" }));
+      show("trial", stage());
       return { onset: performance.now(), shown: Promise.resolve("") };
     }
     if (!seen) return sound(trial);
@@ -400,10 +422,10 @@
     save();
     progress(i);
     page.dataset.trial = i + 1;
-    show("trial", element("section", { class: "stage" })); // until the file is there
+    show("trial", stage()); // until the file is there
     const { onset, shown } = await present(trial, i);
     prefetch(i + 1);
-    if (seen || trial.kind === "question") show("trial", element("section", { class: "stage" }));
+    if (seen || trial.kind === "question") show("trial", stage());
     // Of tones, all three are heard before one is chosen; of a sound, it ends before the next begins.
     if (trial.phase === "check") await shown;
     if (!seen && trial.kind !== "question") page.querySelector(".stage p").remove();
@@ -424,59 +446,33 @@
   }
 
   async function feedback(correct, right) {
-    const said = correct ? "Correct" : `It was: ${right}`;
-    show("feedback", element("section", { class: "stage" },
-      paragraph(said, { class: correct ? "feedback right" : "feedback wrong", role: "status" })));
+    const said = correct ? TEXTS.right : filled(TEXTS.wrong, { answer: right });
+    show("feedback", stage(paragraph(said, { class: correct ? "feedback right" : "feedback wrong", role: "status" })));
     await wait(settings.feedback_ms);
   }
 
   // Pages between the trials
 
-  function how() {
-    if (design.mode === "typed") return "Type the word, choose it from the list that appears, and press Enter.";
-    return "Choose your answer by clicking or tapping it, or with the arrow keys and Enter.";
-  }
-
   async function introduce(phase) {
-    const n = plan.filter((trial) => trial.phase === phase).length;
-    if (phase === "check") {
-      await volume();
-      await ask("check", [heading("Are your headphones on?"),
-        paragraph("In each trial you hear three tones. Say which of them is the softest: the first, the second or the third."),
-        paragraph("This works only with headphones. The tones are played once.")], [["Begin", "begin"]]);
-    } else if (phase === "practice") {
-      const what = seen
-        ? ["A cross appears in the middle of the screen: look at it. A picture follows for a very short time, and then coloured dots. Say what was in the picture.",
-          "Some pictures look strange. If you are not sure, choose what comes nearest."]
-        : ["You hear a sound once. Say what it was.", "Some sounds are strange. If you are not sure, choose what comes nearest."];
-      await ask("practice", [heading("Practice"), ...what.map((text) => paragraph(text)), paragraph(how()),
-        paragraph(`First there are ${n} trials to practise. After each you are told the right answer.`)], [["Begin", "begin"]]);
-    } else if (phase === "demo") {
-      await ask("demo", [heading("Trial run"),
-        paragraph(`Now there are ${n} trials like those of the main part: you are no longer told the right answer.`),
-        paragraph(`With ${settings.n_demo_correct} right answers or more you go on to the main part.`)], [["Begin", "begin"]]);
-    } else {
-      const total = plan.filter(isMain).length;
-      await ask("main", [heading("Main part"), ...(has("practice") || has("demo") ? [] : [paragraph(how())]),
-        paragraph(`There are ${total} trials. Many are hard; that is meant to be so. Please answer each as well as you can.`),
-        ...(total > settings.n_break && settings.n_break
-          ? [paragraph(`You can rest after every ${settings.n_break} trials.`)] : [])], [["Begin", "begin"]]);
+    const n = plan.filter((trial) => PHASES[trial.phase] === PHASES[phase]).length;
+    const how = paragraph(design.mode === "typed" ? TEXTS.typing : TEXTS.choosing);
+    const more = [];
+    if (phase === "practice") more.push(how, paragraph(filled(TEXTS.practising, { n })));
+    if (isMain({ phase }) && !has("practice") && !has("demo")) more.push(how);
+    if (isMain({ phase }) && settings.n_break && n > settings.n_break) {
+      more.push(paragraph(filled(TEXTS.resting, { n: settings.n_break })));
     }
+    const name = { practice: `practice_${design.modality}`, catch: "main" }[phase] || phase;
+    const words = worded(name, { n, least: settings.n_demo_correct });
+    await ask(isMain({ phase }) ? "main" : phase, [...words, ...more], [[TEXTS.begin, "begin"]]);
   }
 
   async function volume() {
     await patiently(() => audible(design.noise, player));
-    const enough = element("button", { type: "button", class: "secondary", onclick: () => player.play() }, "Play noise");
-    await ask("volume", [heading("Headphones and volume"),
-      paragraph("Please put on headphones, and go to a quiet place."),
-      paragraph("Turn the volume down, play the noise, and turn it up until the noise is loud but pleasant. Leave the volume as it is from then on."),
-      element("div", { class: "buttons" }, enough)], [["Continue", "begin"]]);
+    const button = element("button", { type: "button", class: "secondary", onclick: () => player.play() }, TEXTS.noise);
+    const children = [...worded("volume"), element("div", { class: "buttons" }, button)];
+    await ask("volume", children, [[TEXTS.proceed, "begin"]]);
     player.pause();
-  }
-
-  async function rest(done, total) {
-    await ask("rest", [heading("Time to rest"), paragraph(`You have done ${done} of ${total} trials. Go on whenever you like.`)],
-      [["Go on", "begin"]]);
   }
 
   // Results
@@ -502,7 +498,8 @@
 
   async function post() {
     try {
-      const options = { method: "POST", body: table(), credentials: "omit", headers: { "Content-Type": "text/plain;charset=utf-8" } };
+      const headers = { "Content-Type": "text/plain;charset=utf-8" }; // of the few that need no asking first
+      const options = { method: "POST", body: table(), credentials: "omit", headers };
       const reply = await fetch(settings.post_url, options);
       state.sent = reply.ok;
     } catch {
@@ -512,58 +509,65 @@
     return state.sent;
   }
 
+  // What became of the results, after sending or saving them if that has not been done.
+  async function delivered() {
+    if (settings.post_url) {
+      if (!state.sent) show("sending", card(paragraph(TEXTS.sending, { role: "status" })));
+      return state.sent || await post() ? TEXTS.sent : TEXTS.unsent;
+    }
+    if (!state.saved) {
+      download();
+      state.saved = true;
+      save();
+    }
+    return TEXTS.saved;
+  }
+
   async function end(reason) {
-    const said = {
-      "": [settings.thanks],
-      check: ["You have reached the end.", "The tones could not be told apart well enough, so the main part does not follow: it needs headphones. This says nothing about your hearing."],
-      demo: ["You have reached the end.", "The main part follows only after a certain number of right answers in the trial run. Thank you for your effort."],
-    }[reason];
-    const code = settings.completion && !reason ? [paragraph("Your completion code:"), paragraph(settings.completion, { class: "code" })] : [];
-    if (settings.post_url && !state.sent) show("sending", element("section", { class: "card" }, paragraph("Your answers are being sent …", { role: "status" })));
-    const sent = settings.post_url && (state.sent || await post());
-    let how = "Your answers are saved as a file by your browser.";
-    if (sent) how = "Your answers have been sent. You may close this page.";
-    else if (settings.post_url) how = "Your answers could not be sent. Please try again, or save them as a file and send it to the experimenters.";
-    else if (!state.saved) { download(); state.saved = true; save(); }
-    const choices = [["Save as a file", "save", "secondary"]];
-    if (settings.post_url && !sent) choices.unshift(["Send again", "send"]);
-    const title = reason ? "Thank you" : "Finished";
-    const chosen = await ask("end", [heading(title), ...said.map((text) => paragraph(text)), ...code, paragraph(how)], choices);
+    const how = await delivered();
+    const words = worded(reason ? `failed_${reason}` : "finished");
+    if (!reason) words.push(paragraph(settings.thanks));
+    if (!reason && settings.completion) {
+      words.push(paragraph(TEXTS.code), paragraph(settings.completion, { class: "code" }));
+    }
+    const choices = [[TEXTS.save, "save", "secondary"]];
+    if (how === TEXTS.unsent) choices.unshift([TEXTS.send, "send"]);
+    const chosen = await ask("end", [...words, paragraph(how)], choices);
     if (chosen === "save") download();
     await end(reason);
   }
 
   async function consented() {
-    const chosen = await ask("consent", prose(design.consent), [["I agree", "agree"], ["I do not agree", "decline", "secondary"]]);
-    if (chosen === "agree") return true;
-    show("declined", element("section", { class: "card" }, heading("Thank you"),
-      paragraph("You have not agreed, so nothing is shown and nothing is kept. You may close this page.")));
-    return false;
+    const choices = [[TEXTS.agree, "agree"], [TEXTS.decline, "decline", "secondary"]];
+    const agreed = await ask("consent", prose(design.consent), choices) === "agree";
+    if (!agreed) show("declined", card(...worded("declined")));
+    return agreed;
   }
 
   async function begin() {
     if (participant === null) {
-      show("unknown", element("section", { class: "card" }, heading("This address is not complete"),
-        paragraph("The participant in the address may have letters, digits, _ and - only, at most 64. Please use the address that you were given.")));
+      show("unknown", card(...worded("unknown")));
       return;
     }
     const kept = storage.getItem(key);
     if (kept) {
       state = JSON.parse(kept);
       const over = failed() || state.rows.length === plan.length;
-      if (!over) await ask("back", [heading("Welcome back"), paragraph("You can go on where you stopped.")], [["Go on", "begin"]]);
+      if (!over) await ask("back", worded("back"), [[TEXTS.proceed, "begin"]]);
     } else if (!(await consented())) return;
     save();
     await course(state.rows.length);
   }
 
   async function course(first) {
+    const total = plan.filter(isMain).length;
     for (let i = first; i < plan.length && !failed(); i += 1) {
-      const begins = i === 0 || PHASES[plan[i].phase] !== PHASES[plan[i - 1].phase];
-      const done = plan.slice(0, i).filter(isMain).length;
+      const n = plan.slice(0, i).filter(isMain).length;
+      const rests = settings.n_break && n && n % settings.n_break === 0 && i !== first;
       prefetch(i);
-      if (begins) await introduce(plan[i].phase);
-      else if (settings.n_break && done && done % settings.n_break === 0 && i !== first) await rest(done, plan.filter(isMain).length);
+      if (i === 0 && !seen) await volume();
+      if (i === 0 || PHASES[plan[i].phase] !== PHASES[plan[i - 1].phase]) await introduce(plan[i].phase);
+      else if (rests) await ask("rest", worded("rest", { n, total }), [[TEXTS.proceed, "begin"]]);
       await run(plan[i], i);
     }
     await end(failed());

@@ -23,7 +23,12 @@ from lib.experiment import design, material, procedure
 from lib.plugins import first
 
 # Files beside this one, and what they are called in the experiment.
-PAGES = {"assignment.js": "assignment.js", "export.js": "experiment.js", "export.css": "experiment.css"}
+PAGES = {
+    "assignment.js": "assignment.js",
+    "export.texts.js": "texts.js",
+    "export.js": "experiment.js",
+    "export.css": "experiment.css",
+}
 PAGE = "export.html"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self'; "
