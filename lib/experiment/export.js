@@ -468,6 +468,7 @@
   }
 
   async function volume() {
+    show("trial", stage());
     await patiently(() => audible(design.noise, player));
     const button = element("button", { type: "button", class: "secondary", onclick: () => player.play() }, TEXTS.noise);
     const children = [...worded("volume"), element("div", { class: "buttons" }, button)];
