@@ -10,7 +10,7 @@ from lib import selected_ridge
 N_PROBED = 128
 
 
-def by_data(inputs, Y, n_targets, *, n_probed=N_PROBED):
+def by_data(inputs, Y, n_fitted, *, n_probed=N_PROBED):
     """Wall time that targets will take with inputs that are there, from fitting some of these targets.
 
     Parameters
@@ -19,7 +19,7 @@ def by_data(inputs, Y, n_targets, *, n_probed=N_PROBED):
         What all targets share is made here, and counted, unless it has been before.
     Y : array (n_rows, at least one)
         Targets of the kind that will be fitted; evenly spaced ones of them are timed.
-    n_targets : int
+    n_fitted : int
         Number of targets that will be fitted.
     n_probed : int, optional
         Of targets that are timed, at most.
@@ -31,15 +31,15 @@ def by_data(inputs, Y, n_targets, *, n_probed=N_PROBED):
     """
     columns = np.unique(np.linspace(0, Y.shape[1] - 1, min(n_probed, Y.shape[1])).astype(int))
     shared = _seconds(inputs, Y[:, columns[:1]])
-    return shared + _seconds(inputs, Y[:, columns]) / len(columns) * n_targets
+    return shared + _seconds(inputs, Y[:, columns]) / len(columns) * n_fitted
 
 
-def by_size(n_samples, n_inputs, n_targets, *, n_feat=selected_ridge.N_FEAT, n_rows=None):
+def by_size(n_samples, n_inputs, n_fitted, *, n_feat=selected_ridge.N_FEAT, n_rows=None):
     """Wall time that targets will take at most, from noise of the same size.
 
     Parameters
     ----------
-    n_samples, n_inputs, n_targets : int
+    n_samples, n_inputs, n_fitted : int
     n_feat : int, optional
         Inputs selected for each target.
     n_rows : int, optional
@@ -57,7 +57,7 @@ def by_size(n_samples, n_inputs, n_targets, *, n_feat=selected_ridge.N_FEAT, n_r
     rows = np.arange(n_samples) % n_rows
     start = time.perf_counter()
     inputs = selected_ridge.prepare(X, rows, n_feat=n_feat)
-    return time.perf_counter() - start + by_data(inputs, Y, n_targets)
+    return time.perf_counter() - start + by_data(inputs, Y, n_fitted)
 
 
 def _seconds(inputs, Y):

@@ -9,7 +9,7 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from benchmarks import decoding
-from lib import definite, selected_ridge, solver_cost, subsets
+from lib import definite, selected_ridge, solver_cost, subsets, subsets_on_device
 
 NONAKA = "nonaka2021"
 
@@ -336,6 +336,15 @@ def test_torch_gives_the_same_weights():
     check_device("cpu")
 
 
+def test_torch_takes_the_first_of_equal_scores():
+    import torch
+
+    scores = np.random.default_rng(5).integers(0, 4, (40, 30)).astype(float)
+    there = subsets_on_device.chosen(torch.as_tensor(scores), 9).numpy()
+    np.testing.assert_array_equal(there, np.sort(np.argsort(-scores, axis=1, kind="stable")[:, :9], axis=1))
+    np.testing.assert_array_equal(there, selected_ridge._chosen(scores, 9))
+
+
 @pytest.mark.gpu
 def test_gpu_gives_the_same_weights():
     import torch
@@ -376,6 +385,6 @@ def test_misfits_are_refused():
 def test_forecast_counts_what_is_left_to_do():
     X, Y = data(140, n_samples=200, n_targets=150)
     inputs = selected_ridge.prepare(X, n_feat=30)
-    some, many = (solver_cost.by_data(inputs, Y, n_targets) for n_targets in (10, 10**6))
+    some, many = (solver_cost.by_data(inputs, Y, n_fitted) for n_fitted in (10, 10**6))
     assert 0 < some < many
     assert solver_cost.by_size(200, 140, 1000, n_feat=30, n_rows=40) > 0
