@@ -10,6 +10,7 @@ from lib import plugins, significance
 
 N_LAYERS = 5  # of a subset, as published: the first, the last and three between
 N_VOXELS = 1000  # of a subject and region, as published
+NUMBERS_AT_ONCE = 500_000  # of stacked tables
 NONE = -1  # in place of a candidate: no significant one
 MEASURES = {
     "decoding": "mean over subsets of layers: the first, the last and those between in all combinations",
@@ -66,17 +67,19 @@ def top_rois(accuracy, *, n_stimuli, level=0.05, published=None):
     return _items(values.reshape(len(values), -1), bounds, items, "decoding")
 
 
-def top_layers(accuracy, *, n_stimuli, level=0.05, published=None):
+def top_layers(accuracy, *, n_stimuli, level=0.05, published=None, rois=None):
     """The layer that predicts each voxel best, if better than by chance.
 
     Parameters
     ----------
     accuracy : xarray.DataArray (layer, voxel)
         Pearson correlations over test stimuli, with coordinates `subject` and `roi` (voxel); layers in the order
-        of the network, regions (first appearance) in that of the hierarchy. NaN loses to every number.
+        of the network. NaN loses to every number.
     n_stimuli, level, published
         As for `top_rois`; published also takes 1000 voxels of each subject and region that has more, by
         `published_voxels`.
+    rois : sequence of str, optional
+        Regions in the order of the hierarchy; voxels of others are left out. By default in order of appearance.
 
     Returns
     -------
@@ -95,7 +98,9 @@ def top_layers(accuracy, *, n_stimuli, level=0.05, published=None):
     """
     bounds = significance.threshold(n_stimuli, level, published=published)
     accuracy = accuracy if published is None else published_voxels(accuracy)
-    group, rois = pd.factorize(accuracy["roi"].values)
+    rois = pd.unique(accuracy["roi"].values) if rois is None else list(rois)
+    accuracy = accuracy.isel(voxel=np.isin(accuracy["roi"].values, rois))
+    group = pd.Index(rois).get_indexer(accuracy["roi"].values)
     items = {
         "subject": ("item", accuracy["subject"].values),
         "unit": ("item", accuracy["voxel"].values),
@@ -125,8 +130,7 @@ def published_voxels(accuracy, *, most=N_VOXELS):
     ----------
     Nonaka, Majima, Aoki & Kamitani (2021), and the authors' code (`calc_bhscore`, encoding).
     """
-    table = accuracy[["subject", "roi"]] if isinstance(accuracy, xr.Dataset) else accuracy
-    cells = pd.DataFrame({"subject": table["subject"].values, "roi": table["roi"].values})
+    cells = pd.DataFrame({name: accuracy[name].values for name in ("subject", "roi")})
     kept = np.ones(len(cells), bool)
     for _, rows in cells.groupby(["subject", "roi"], sort=False).groups.items():
         order = np.random.RandomState(0).permutation(len(rows))
@@ -154,9 +158,8 @@ def counts(tops):
     kept = tops["top"].values != NONE
     np.add.at(table, (subject[kept], tops["group"].values[kept], tops["top"].values[kept]), 1)
     coords = {"subject": list(subjects), "layer": tops["layer"].values, "roi": tops["roi"].values}
-    return xr.DataArray(table, coords | {}, ("subject", *_axes(tops)), name="count").transpose(
-        "subject", "layer", "roi"
-    )
+    found = xr.DataArray(table, coords, ("subject", *_axes(tops)), name="count")
+    return found.transpose("subject", "layer", "roi")
 
 
 def fates(tops):
@@ -281,7 +284,10 @@ def score(table, *, n_layers=N_LAYERS, most=None):
     table = np.asarray(table, float)
     chosen = subsets(table.shape[-2], n_layers, most=most)
     flat = table.reshape(-1, *table.shape[-2:])
-    found = np.array([_mean(spearman(one[chosen])) for one in flat]).reshape(table.shape[:-2])
+    at_once = max(1, NUMBERS_AT_ONCE // (chosen.size * table.shape[-1]))
+    pieces = (flat[start : start + at_once] for start in range(0, len(flat), at_once))
+    found = [_mean(spearman(piece[:, chosen])) for piece in pieces]
+    found = np.concatenate([*found, []]).reshape(table.shape[:-2])
     return found if found.ndim else float(found)
 
 
@@ -452,6 +458,8 @@ def _axes(tops):
 
 
 def _mean(values):
-    """Mean of what is defined, NaN if nothing is."""
-    defined = values[np.isfinite(values)]
-    return defined.mean() if defined.size else np.nan
+    """Mean along the last axis of what is defined, NaN where nothing is."""
+    defined = np.isfinite(values)
+    n = defined.sum(axis=-1)
+    total = np.where(defined, values, 0).sum(axis=-1)
+    return np.divide(total, n, out=np.full(n.shape, np.nan), where=n > 0)

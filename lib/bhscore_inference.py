@@ -9,6 +9,7 @@ import xarray as xr
 from scipy import linalg, stats
 
 from lib import bhscore, inference, plugins, significance
+from lib.artefacts import load
 from lib.bhscore import MEASURES, N_LAYERS
 
 METHODS = ("jackknife", "percentile")
@@ -46,7 +47,7 @@ def over_subjects(tables, *, n_layers=N_LAYERS, level=0.95, method="jackknife"):
     Raises
     ------
     ValueError
-        If there is no such method, or directions differ in subjects.
+        If there is no such method, or directions differ in subjects, layers or regions.
 
     References
     ----------
@@ -84,7 +85,7 @@ def subject_scores(tables, *, n_layers=N_LAYERS):
     Raises
     ------
     ValueError
-        If directions differ in subjects.
+        If directions differ in subjects, layers or regions.
     """
     stacked, _ = _stacked(tables)
     found = bhscore.measures(stacked, n_layers=n_layers)
@@ -130,6 +131,29 @@ def over_units(tops, *, n_layers=N_LAYERS, level=0.95, n_resamples=1000, seed=0)
         unit, count = who.get(measure, ("unit", n.get("decoding")))
         rows.append((measure, value[measure], low, high, count, unit, "percentile"))
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def predictions(folder, layers, *, split=0):
+    """Decoded and true features of the test stimuli, layer by layer.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Of `lib.decoding.decode`.
+    layers : iterable of str
+    split : int
+        Position of the split.
+
+    Yields
+    ------
+    str, xarray.Dataset
+        The layer, `decoded` (subject, roi, stimulus, unit) and `true` (stimulus, unit) of the stimuli that are
+        tested in the split.
+    """
+    for layer in layers:
+        part = load(folder / "predictions" / f"{layer}.nc")[["decoded", "true"]].isel(split=split)
+        tested = np.isfinite(part["decoded"]).any(["unit", "subject", "roi"]).values
+        yield layer, part.isel(stimulus=tested)
 
 
 def resampled_counts(predictions, weights, *, level=0.05, published=None):
@@ -181,7 +205,9 @@ def over_stimuli(table, resampled, *, n_layers=N_LAYERS, level=0.95):
 
     value ± z times the standard deviation over resamples, whose mean is not trusted: the selection of regions
     biases it a little even so. The interval for people and stimuli adds what these share only once:
-    V = V(people) + V(stimuli) - V(both at once).
+    V = V(people) + V(stimuli) - V(both at once). In simulations (`lib.bhscore_simulation`) 95 % intervals over stimuli
+    held the truth in 92 to 98 % of experiments, those over people and stimuli in 95 to 99 %; percentiles of plain
+    resamples, or of the leave-one-out jackknife, in 5 to 90 % and 100 %.
 
     Parameters
     ----------
@@ -254,7 +280,7 @@ def order_null(tables, *, n_layers=N_LAYERS, level=0.95, seed=0):
     Raises
     ------
     ValueError
-        If directions differ in subjects, or in the numbers of layers and regions.
+        If directions differ in subjects, layers or regions.
 
     Notes
     -----
@@ -263,10 +289,7 @@ def order_null(tables, *, n_layers=N_LAYERS, level=0.95, seed=0):
     """
     stacked, _ = _stacked(tables)
     pooled = {d: table.sum(axis=0) for d, table in stacked.items()}
-    shapes = {table.shape for table in pooled.values()}
-    if len(shapes) > 1:
-        raise ValueError(f"directions differ in the numbers of layers and regions: {sorted(shapes)}")
-    (shape,) = shapes
+    shape = next(iter(pooled.values())).shape
     value, rng, rows = bhscore.measures(pooled, n_layers=n_layers), np.random.default_rng(seed), []
     for permuted in ORDERS:
         layers, rois, exact = _orders(*shape, permuted, rng)
@@ -281,29 +304,26 @@ def order_null(tables, *, n_layers=N_LAYERS, level=0.95, seed=0):
     return pd.DataFrame(rows, columns=["measure", "permuted", "value", "low", "high", "p", "n", "exact"])
 
 
-def summary(tables, *, n_layers=N_LAYERS, level=0.95, seed=0):
+def summary(intervals, null, tables, *, n_layers=N_LAYERS):
     """Each score of a network with its interval over people and the band of scores without order.
 
     Parameters
     ----------
-    tables, n_layers, level, seed
-        As for `over_subjects` and `order_null`.
+    intervals : pandas.DataFrame
+        Of `over_subjects`.
+    null : pandas.DataFrame
+        Of `order_null`.
+    tables, n_layers
+        As for these.
 
     Returns
     -------
     pandas.DataFrame
         As `over_subjects`, with null_low, null_high and p of `order_null` (both orders), n_items (units or voxels
         with a region or layer; NaN for the mean) and n_layers (of a subset).
-
-    Raises
-    ------
-    ValueError
-        As these.
     """
-    found = over_subjects(tables, n_layers=n_layers, level=level).set_index("measure")
-    null = order_null(tables, n_layers=n_layers, level=level, seed=seed)
-    null = null[null["permuted"] == "both"].set_index("measure")
-    found[["null_low", "null_high", "p"]] = null[["low", "high", "p"]]
+    found, both = intervals.set_index("measure"), null[null["permuted"] == "both"].set_index("measure")
+    found[["null_low", "null_high", "p"]] = both[["low", "high", "p"]]
     direction = found.index.str.split("_").str[0]
     found["n_items"] = [int(tables[d].sum()) if d in tables else np.nan for d in direction]
     n_all = next(iter(tables.values())).sizes["layer"]
@@ -337,11 +357,13 @@ def quotable(summaries):
 
 def _stacked(tables):
     """Tables as arrays (subject, layer, roi), and how many subjects all of them have."""
-    subjects = {d: table["subject"].values.tolist() for d, table in tables.items()}
-    first, *others = subjects.values()
-    if any(other != first for other in others):
-        raise ValueError(f"directions differ in subjects: {subjects}")
-    return {d: table.transpose("subject", "layer", "roi").values for d, table in tables.items()}, len(first)
+    tables = {d: table.transpose("subject", "layer", "roi") for d, table in tables.items()}
+    first = next(iter(tables.values()))
+    for dim in first.dims:
+        named = {d: table[dim].values.tolist() for d, table in tables.items()}
+        if any(names != first[dim].values.tolist() for names in named.values()):
+            raise ValueError(f"directions differ in what they call {dim}, or in its order: {named}")
+    return {d: table.values for d, table in tables.items()}, first.sizes["subject"]
 
 
 def _pseudovalues(stacked, options):

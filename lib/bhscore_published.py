@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import stats
 from tqdm.auto import tqdm
 
-from lib import bh29, bhscore, bhscore_inference, significance
+from lib import bh29, bhscore, bhscore_inference, inference, significance
 from lib.artefacts import load, load_table
 
 N_STIMULI = 50
@@ -124,6 +124,56 @@ def recomputed(folder):
     return _compared(found)
 
 
+def beside(found):
+    """Published scores with the recomputed ones beside them, where there are any.
+
+    Parameters
+    ----------
+    found : pandas.DataFrame
+        Of `recomputed`; may have no rows.
+
+    Returns
+    -------
+    pandas.DataFrame
+        network, measure, published, and value, low, high by the published formula (NaN: not recomputed).
+    """
+    columns = ["network", "measure", "value", "low", "high"]
+    same = found[found["formula"] == significance.RULES[0]].reindex(columns=columns)
+    return tidy().merge(same, how="left", on=["network", "measure"])
+
+
+def quotable(found, *, level=0.95):
+    """Rows of numbers.csv: how scores and accuracy on ImageNet go together, as published and recomputed.
+
+    Parameters
+    ----------
+    found : pandas.DataFrame
+        Of `recomputed`; may have no rows.
+    level : float
+
+    Returns
+    -------
+    pandas.DataFrame
+        name (`bhscore/deeprecon/<published or released>/top1_spearman/<measure>`), value, low, high, n, unit, what;
+        and, of recomputed scores, `…/released/largest_difference/<measure>` from the published ones.
+    """
+    rows = [performance(tidy(), level=level).assign(source="published")]
+    same = found[found["formula"] == significance.RULES[0]]
+    if len(same):
+        rows.append(performance(same, value="value", level=level).assign(source="released"))
+    table = pd.concat(rows, ignore_index=True)
+    name = "bhscore/deeprecon/" + table["source"] + "/top1_spearman/" + table["measure"]
+    what = (
+        "Spearman correlation of the BH score ("
+        + table["measure"].map(bhscore.MEASURES)
+        + "), "
+        + table["source"]
+    )
+    what += " accuracies or scores, with ImageNet accuracy over networks; 95 % interval by Fisher's z"
+    table = table.assign(name=name, what=what)[inference.QUOTED]
+    return pd.concat([table, *_differences(same)], ignore_index=True)
+
+
 def _name(file):
     """A network's folder in the release."""
     return file.with_suffix("").as_posix()
@@ -150,3 +200,15 @@ def _compared(found):
     found["tolerance"] = found["measure"].map(TOLERANCES).where(found["published"].notna())
     within = found["difference"].abs() <= found["tolerance"] + 1e-12
     return found.assign(within=within.astype(object).where(found["published"].notna()))
+
+
+def _differences(same):
+    """Largest difference of each measure from the published scores, as rows of numbers.csv."""
+    known = same.dropna(subset="published") if len(same) else same
+    for measure, part in known.groupby("measure", sort=False):
+        row = {
+            "name": f"bhscore/deeprecon/released/largest_difference/{measure}",
+            "value": part["difference"].abs().max(), "low": np.nan, "high": np.nan, "n": len(part), "unit": "network",
+            "what": "largest difference of a recomputed from the published BH score; no interval: the same accuracies",
+        }  # fmt: skip
+        yield pd.DataFrame([row])
