@@ -1,5 +1,7 @@
 """How alike a network's activations for two stimuli are: rank and linear correlation, signal-to-noise ratio."""
 
+from typing import NamedTuple
+
 import torch
 
 from lib import plugins
@@ -34,24 +36,40 @@ def ranks(x):
     return found.masked_fill(x.isnan().any(1, keepdim=True), torch.nan)
 
 
-def correlation(a, b):
-    """Pearson correlation of each row of one array with the same row of another.
+class Rows(NamedTuple):
+    """Activations of n stimuli, made ready to be compared with others.
+
+    Attributes
+    ----------
+    values : tensor (n, unit)
+    linear, ranked : tensor (n, unit)
+        Values and their ranks, centred and of length 1; NaN where a row is constant.
+    """
+
+    values: torch.Tensor
+    linear: torch.Tensor
+    ranked: torch.Tensor
+
+
+def rows(x, dtype=torch.float64):
+    """Activations made ready to be compared, once for all comparisons.
 
     Parameters
     ----------
-    a, b : tensor (n, unit)
+    x : tensor (n, …)
+        Each is flattened.
+    dtype : torch.dtype
+        In which they are kept.
 
     Returns
     -------
-    float64 tensor (n,)
-        NaN where a row is constant or not finite.
+    Rows
     """
-    a, b = _scaled(a), _scaled(b)
-    r = (a * b).sum(1).clamp(-1, 1)
-    return torch.where(a.isnan().any(1) | b.isnan().any(1), torch.nan, r)
+    x = x.flatten(1)
+    return Rows(*(values.to(dtype) for values in (x, _scaled(x), _scaled(ranks(x)))))
 
 
-def between(signal, other, *, ranked=None, published=None):
+def between(signal, other, *, published=None):
     """Measures of how alike activations are, pair by pair.
 
     Spearman's and Pearson's correlation over units; signal-to-noise ratio 20 · log10(‖signal‖ / ‖signal − other‖)
@@ -59,10 +77,8 @@ def between(signal, other, *, ranked=None, published=None):
 
     Parameters
     ----------
-    signal, other : tensor (n, …)
+    signal, other : tensor (n, …) or Rows
         Activations of n pairs of stimuli, each flattened.
-    ranked : tuple of tensor (n, unit), optional
-        `ranks` of both, where they are known.
     published : {None, "feather2023"}
         "feather2023" gives half the decibels, 10 · log10 of the ratio of norms, as the study did.
 
@@ -83,18 +99,23 @@ def between(signal, other, *, ranked=None, published=None):
     metamers), doi:10.1038/s41593-023-01442-0.
     """
     factor = decibels(published)
-    if signal.shape != other.shape:
-        raise ValueError(f"activations of pairs have shapes {tuple(signal.shape)} and {tuple(other.shape)}")
-    signal, other = signal.flatten(1).double(), other.flatten(1).double()
-    norm, noise = signal.norm(dim=1), (signal - other).norm(dim=1)
+    a, b = (x if isinstance(x, Rows) else rows(x) for x in (signal, other))
+    if a.values.shape != b.values.shape:
+        raise ValueError(
+            f"activations of pairs have shapes {tuple(a.values.shape)} and {tuple(b.values.shape)}"
+        )
+    norm, noise = (
+        torch.linalg.vector_norm(v, dim=1, dtype=torch.float64) for v in (a.values, a.values - b.values)
+    )
     found = {
-        "spearman": correlation(*(ranked or (ranks(signal), ranks(other)))),
-        "pearson": correlation(signal, other),
+        "spearman": (a.ranked * b.ranked).sum(1, dtype=torch.float64).clamp(-1, 1),
+        "pearson": (a.linear * b.linear).sum(1, dtype=torch.float64).clamp(-1, 1),
         "snr_db": factor * (norm / noise).log10(),
         "norm_signal": norm,
         "norm_noise": noise,
     }
-    odd = ~(signal.isfinite().all(1) & other.isfinite().all(1))
+    # Norms are not finite exactly where a value is not.
+    odd = ~(norm.isfinite() & torch.linalg.vector_norm(b.values, dim=1, dtype=torch.float64).isfinite())
     return {name: values.masked_fill(odd, torch.nan) for name, values in found.items()}
 
 

@@ -224,7 +224,7 @@ def _natural(canvas, metamers, layers, labeller):
     return {
         "x": x,
         "stimulus": metamers["stimulus"].values.astype(str),
-        "active": nulls.activity(canvas, x, layers),
+        "active": {k: distances.rows(v) for k, v in nulls.activity(canvas, x, layers).items()},
         "names": labeller.of(canvas, x) if labeller else [""] * len(x),
     }
 

@@ -166,27 +166,27 @@ def summary(table, *, published=None):
 
 
 def _run(canvas, shown, layers, wanted, batch_size):
-    """Activations and their ranks at each layer, by stimulus."""
+    """Activations at each layer, made ready to be compared, by stimulus."""
     found = {}
     for start in range(0, len(wanted), batch_size):
         some = wanted[start : start + batch_size]
         x = torch.stack([s if isinstance(s := shown[i], torch.Tensor) else canvas.stimulus(s) for i in some])
         active = activity(canvas, x, layers)
-        ranked = {layer: distances.ranks(values) for layer, values in active.items()}
+        ready = {layer: distances.rows(values, torch.float32) for layer, values in active.items()}
         for row, i in enumerate(some):
-            found[i] = {layer: (active[layer][row], ranked[layer][row]) for layer in layers}
+            found[i] = {layer: [part[row] for part in ready[layer]] for layer in layers}
     return found
 
 
 def _measured(kept, paired, numbers, layer, published):
     """Measures of some pairs at a layer."""
-    (a, ranks_a), (b, ranks_b) = (
-        [torch.stack(parts) for parts in zip(*(kept[i][layer] for i in column.tolist()), strict=True)]
+    a, b = (
+        distances.Rows(*map(torch.stack, zip(*(kept[i][layer] for i in column.tolist()), strict=True)))
         for column in paired.T
     )
-    found = distances.between(a, b, ranked=(ranks_a, ranks_b), published=published)
+    found = distances.between(a, b, published=published)
     if published:
-        silent = (a.double().sum(1) == 0) | (b.double().sum(1) == 0)
+        silent = (a.values.sum(1, dtype=torch.float64) == 0) | (b.values.sum(1, dtype=torch.float64) == 0)
         found |= {measure: found[measure].masked_fill(silent, 0) for measure in distances.MEASURES}
     head = {"layer": layer, "pair": numbers, "first": paired[:, 0], "second": paired[:, 1]}
     return pd.DataFrame(head | {name: values.cpu().numpy() for name, values in found.items()})
