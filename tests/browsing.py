@@ -21,7 +21,7 @@ ARGUMENTS = [
     *("--disable-component-update", "--disable-sync", "--disable-quic"),
 ]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-PATIENCE_S = 60  # a busy machine; alone it takes 5 s
+PATIENCE_S = 100  # on a busy machine; alone it takes 5 s
 
 
 @contextlib.contextmanager

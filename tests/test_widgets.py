@@ -352,6 +352,11 @@ def test_page_holds_all_or_says_how_many(folder):
         widgets.page(folder, megabytes=0)
 
 
+def test_page_says_why_it_is_empty_where_frames_are_taken_out(folder):
+    # JupyterLab does so to notebooks that are not trusted, and keeps the text inside.
+    assert re.search(r'">([^<]*)</iframe>', widgets.page(folder).data)[1] == pages.UNTRUSTED
+
+
 def test_page_may_run_its_own_script_alone_and_load_nothing(folder):
     text = document(widgets.page(folder))
     (script,) = re.findall(r"<script>(.*?)</script>", text, re.S)
@@ -402,7 +407,7 @@ def visited(browser, tmp_path_factory):
 
 def chosen_in_turn(page, home):
     """What the widget showed: a sound, another sound, a picture, another picture."""
-    page.wait_for_selector(".mm audio", timeout=60_000)
+    page.wait_for_selector(".mm audio")
     seen = {"first": shown(page), "width": page.evaluate(WIDTHS)}
     page.screenshot(path=home / "sounds.png")
     choose(page, "Stimulus", 1, "Natural: bell_2")

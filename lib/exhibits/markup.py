@@ -24,6 +24,7 @@ STYLE = """<style>
 .mm .mm-absent { border-color: #8a6d00; background: #fff7dc; }
 .mm .mm-grid { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 14px 22px; }
 .mm figure, .mm section { margin: 0; min-width: 0; }
+.mm figure { align-self: end; }
 .mm figcaption, .mm h4 { font-size: 13px; font-weight: 600; margin: 0 0 4px; padding: 0; color: inherit; }
 .mm img, .mm svg { display: block; max-width: 100%; height: auto; margin: 0; }
 .mm img.mm-tiny { image-rendering: pixelated; }

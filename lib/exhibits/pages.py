@@ -8,6 +8,8 @@ import itertools
 from lib.exhibits import markup
 
 HEIGHT = 990  # pixels of the frame
+# JupyterLab takes the frame, but not its text, from notebooks that were run elsewhere.
+UNTRUSTED = "Metamers are hidden until you trust this notebook (in JupyterLab: View, Command Palette, Trust Notebook)."
 SCRIPT = """
 const at = name => document.getElementById(name);
 const show = () => {
@@ -30,7 +32,7 @@ header { padding: 12px 12px 0; max-width: 1040px; box-sizing: border-box; }
 h1 { font-size: 16px; margin: 0 0 6px; overflow-wrap: anywhere; }
 header span { display: inline-block; margin: 0 18px 6px 0; }
 label { font-weight: 600; }
-select { font: inherit; padding: 3px; max-width: 340px; margin-left: 6px; }
+select { font: inherit; padding: 3px 20px 3px 3px; max-width: 340px; margin-left: 6px; }
 select:focus-visible { outline: 2px solid #1f5fa8; outline-offset: 1px; }
 header p { margin: 0; color: #555; font-size: 12px; }
 </style>"""
@@ -58,7 +60,7 @@ def frame(collection, *, limit):
     return (
         f'<div><iframe title="{title}" sandbox="allow-scripts" srcdoc="{html.escape(page)}" '
         f'style="width: 100%; max-width: 1066px; height: {HEIGHT}px; border: 1px solid #ccc; resize: vertical; '
-        'background: #fff"></iframe></div>'
+        f'background: #fff">{UNTRUSTED}</iframe></div>'
     )
 
 
