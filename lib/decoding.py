@@ -356,7 +356,19 @@ def _lay_out(path, layer, index, plan, block):
 
 
 def identifiers(layer, index):
-    """Names of units: `<layer>/<position>`."""
+    """Names of units.
+
+    Parameters
+    ----------
+    layer : str
+    index : int array (n_units,)
+        Their positions in the layer.
+
+    Returns
+    -------
+    list of str
+        `<layer>/<position>`.
+    """
     return [f"{layer}/{i:04d}" for i in np.asarray(index).tolist()]
 
 
