@@ -273,6 +273,8 @@ def test_stimuli_are_picked_by_number_or_name(tmp_path, monkeypatch):
     table = toy.pictures(tmp_path, 6, size=SIZE)
     names = table["stimulus"].tolist()
     assert material.picked(table, 2)["stimulus"].tolist() == [names[1], names[4]]
+    assert material.picked(table, "2").equals(material.picked(table, 2))
+    assert material.picked(table, " ".join(names[2:4]))["stimulus"].tolist() == names[2:4]
     assert material.picked(table, names[::-1])["stimulus"].tolist() == names[::-1]
     for wrong in (0, 7, ["nobody"]):
         with pytest.raises(ValueError, match=r"stimul"):

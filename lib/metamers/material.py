@@ -18,8 +18,9 @@ def picked(table, stimuli):
     ----------
     table : pandas.DataFrame
         Column `stimulus`.
-    stimuli : int or sequence of str
-        How many, evenly spread over the table, or their names in the order wanted.
+    stimuli : int, str or sequence of str
+        How many, evenly spread over the table, or their names in the order wanted; as text, a number or names apart
+        by spaces.
 
     Returns
     -------
@@ -30,6 +31,8 @@ def picked(table, stimuli):
     ValueError
         If a name is unknown, or there are fewer rows than wanted.
     """
+    if isinstance(stimuli, str):
+        stimuli = int(stimuli) if stimuli.isdecimal() else stimuli.split()
     if not isinstance(stimuli, int):
         for name in stimuli:
             plugins.require(name, table["stimulus"].tolist(), "stimulus")
