@@ -270,6 +270,12 @@ class Inputs:
         place = np.cumsum(self.known) - 1
         return self.subsets.solve(place[selected], products[:, self.known])
 
+    def _within(self, union, selected, products):
+        """The same where all inputs are too many, but those that these targets select are not."""
+        columns = self._columns(union)
+        systems = subsets.Subsets(self._penalised(columns.T @ columns))
+        return systems.solve(np.searchsorted(union, selected), products[:, union])
+
     def _penalised(self, gram):
         """The same matrix with the penalty added to its diagonal."""
         gram.ravel()[:: len(gram) + 1] += self.alpha
@@ -336,6 +342,9 @@ class Inputs:
         definite.each(choose, _parts(len(products), PER_THREAD))
         if self.shared:
             return selected, self._solve(selected, products)
+        union = np.unique(selected)
+        if len(union) ** 2 < selected.size * self.n_selected:
+            return selected, self._within(union, selected, products)
         return selected, self._gathered(
             selected, np.take_along_axis(products, selected, axis=1), self._of_samples(Y)
         )

@@ -162,6 +162,21 @@ def test_fewer_samples_than_inputs_are_solved_among_samples(monkeypatch):
     assert close(selected_ridge.prepare(X, n_feat=40, alpha=3.0, published=NONAKA).fit(Y), primal)
 
 
+def test_many_inputs_are_solved_within_those_selected_or_one_by_one(monkeypatch):
+    X, Y = data(140, n_samples=200, n_targets=150)
+    shared = selected_ridge.prepare(X, n_feat=30, published=NONAKA).fit(Y)
+    monkeypatch.setattr(selected_ridge, "INPUTS_SHARED", 9)
+    inputs, ways = selected_ridge.prepare(X, n_feat=30, published=NONAKA), []
+    for name in ("_within", "_gathered"):
+        way = getattr(inputs, name)
+        monkeypatch.setattr(inputs, name, lambda *a, name=name, way=way: ways.append(name) or way(*a))
+    assert close(inputs.fit(Y), shared)
+    # That of a single one is its own selection.
+    part = inputs.fit(Y[:, :1])
+    np.testing.assert_allclose(part.weights, shared.weights[:1], rtol=0, atol=1e-11)
+    assert ways == ["_within", "_gathered"]
+
+
 @pytest.mark.parametrize("n_feat", [30, 110])
 def test_bases_change_nothing_but_the_work(n_feat, monkeypatch):
     X, Y = data(140, n_samples=200, n_targets=150)
