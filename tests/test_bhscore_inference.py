@@ -280,3 +280,18 @@ def test_summary_has_a_row_per_measure_and_is_quotable():
 def test_unknown_method_is_refused():
     with pytest.raises(ValueError, match="jackknife"):
         bhscore_inference.over_subjects({"decoding": table()}, method="jacknife")
+
+
+@pytest.mark.parametrize("common", [False, True])
+def test_what_people_and_stimuli_share_is_counted_once(common):
+    """Noise of each person for itself is in the spread over people already; noise that all have is not."""
+    H, rng = table(n_subjects=40), np.random.default_rng(0)
+    noise = rng.normal(0, 0.3, size=(400, 1 if common else 40, 6, 4))
+    drawn = xr.DataArray(H.values * np.exp(noise), dims=("resample", *H.dims), coords=H.coords)
+    found = bhscore_inference.over_stimuli(H, drawn.assign_attrs(n_stimuli=50)).set_index(["measure", "unit"])
+    people = bhscore_inference.over_subjects({"decoding": H}).set_index("measure").loc["decoding"]
+    stimuli, both = (found.loc[("decoding", unit)] for unit in ("stimulus", "subject and stimulus"))
+    added = (both["high"] - both["value"]) ** 2 - (people["high"] - people["value"]) ** 2
+    share = added / (stimuli["high"] - stimuli["value"]) ** 2
+    # Relative standard error of a variance of 400 resamples: √(2 / 400); here of a difference of two.
+    assert share == pytest.approx(float(common), abs=4 * 2 * np.sqrt(2 / 400))
