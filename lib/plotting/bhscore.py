@@ -34,7 +34,9 @@ def ranking(table, ax):
     inside = table["published"] > 0.15 * table["published"].max()
     for place, value, within in zip(places - shift, table["published"], inside, strict=True):
         where = {"color": "white", "ha": "right"} if within else {"color": "black", "ha": "left"}
-        ax.text(value + (-0.005 if within else 0.005), place, f"{value:.2f}", va="center", fontsize=6, **where)
+        ax.text(
+            value + (-0.005 if within else 0.005), place, f"{value:.2f}", va="center", fontsize=6, **where
+        )
     if both:
         ax.barh(places + shift, table["value"], height=height, color=RECOMPUTED, label="recomputed")
         ax.hlines(places + shift, table["low"], table["high"], color="black", linewidth=0.8)
