@@ -244,7 +244,8 @@ def test_tiles_of_stimuli_change_nothing(shown):
     x = torch.rand(11, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     paired = nulls.pairs(11, n_pairs=40, seed=1)
     layers = ("first", "second")
-    tables = [nulls.distribution(shown, x, layers, paired=paired, batch_size=size) for size in (11, 3, 1)]
+    how = [{"batch_size": 11}, {"batch_size": 3}, {"batch_size": 2, "memory": 70_000}, {"memory": 1}]
+    tables = [nulls.distribution(shown, x, layers, paired=paired, **one) for one in how]
     whole = tables[0]
     assert whole["pair"].tolist() == [*range(40)] * 2
     assert whole["layer"].tolist() == ["first"] * 40 + ["second"] * 40
@@ -256,20 +257,28 @@ def test_tiles_of_stimuli_change_nothing(shown):
     np.testing.assert_allclose(whole["snr_db"][40:], direct["snr_db"], rtol=1e-4)
 
 
-def test_no_more_than_two_batches_of_stimuli_are_kept(shown, monkeypatch):
-    kept = []
+def test_no_more_activations_are_kept_than_there_is_memory_for(shown, monkeypatch):
+    runs = []
     run = nulls._run
 
     def counted(canvas, stimuli, layers, wanted, batch_size):
-        kept.append(len(wanted))
+        runs.append((tuple(layers), len(wanted)))
         return run(canvas, stimuli, layers, wanted, batch_size)
 
     monkeypatch.setattr(nulls, "_run", counted)
     x = torch.rand(24, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    nulls.distribution(shown, x, ["first"], paired=nulls.pairs(24), batch_size=4)
-    assert max(kept) <= 8
+    # First 784 units, second 180, of 12 bytes each: the second fits for all, of the first two tiles of four.
+    small, large = 24 * 180 * 12, 8 * 784 * 12
+    assert small < large < 24 * 784 * 12
+    nulls.distribution(shown, x, ["first", "second"], paired=nulls.pairs(24), memory=large)
+    assert [count for layers, count in runs if layers == ("second",)] == [24]
+    tiled = [count for layers, count in runs if layers == ("first",)]
+    assert max(tiled) <= 8
     # Six tiles: each of 15 pairs of tiles runs one at most, and each row its own.
-    assert sum(kept) <= 24 + 15 * 4
+    assert sum(tiled) <= 24 + 15 * 4
+    runs.clear()
+    nulls.distribution(shown, x, ["first", "second"], paired=nulls.pairs(24))
+    assert runs == [(("second", "first"), 24)]
 
 
 def test_stimuli_are_read_from_files(shown, tmp_path):

@@ -9,6 +9,8 @@ import torch
 from lib import activations
 from lib.metamers import distances
 
+MEMORY = 2**30
+BYTES = 12  # of a unit: its value, scaled, and its rank, scaled
 COLUMNS = ["layer", "pair", "first", "second", *distances.MEASURES, *distances.NORMS]
 
 
@@ -78,11 +80,11 @@ def activity(canvas, x, layers):
         return {layer: found[layer].flatten(1).float() for layer in layers}
 
 
-def distribution(canvas, shown, layers, *, paired, published=None, batch_size=16):
+def distribution(canvas, shown, layers, *, paired, published=None, batch_size=16, memory=MEMORY):
     """Likeness of pairs of stimuli at each layer.
 
-    At no time are activations of more than twice `batch_size` stimuli kept. Pairs are taken in an order in which
-    few stimuli are run twice.
+    Layers that fit into memory for all stimuli are taken in one pass. Of any other, activations of two sets of
+    stimuli are kept at a time, and pairs are taken in an order in which few stimuli are run again.
 
     Parameters
     ----------
@@ -96,6 +98,8 @@ def distribution(canvas, shown, layers, *, paired, published=None, batch_size=16
         "feather2023": half decibels; correlations and decibels are 0 where either activation sums to 0.
     batch_size : int
         Stimuli run at a time.
+    memory : int
+        Bytes of activations kept at a time, about.
 
     Returns
     -------
@@ -103,18 +107,11 @@ def distribution(canvas, shown, layers, *, paired, published=None, batch_size=16
         layer, pair (its row in `paired`), first, second, spearman, pearson, snr_db, norm_signal, norm_noise: one
         row per layer and pair, in these orders. NaN and infinite as `distances.between` has them.
     """
-    tiles = np.sort(paired, axis=1) // batch_size
-    order = np.lexsort((tiles[:, 1], tiles[:, 0]))
-    kept, rows = {}, []
-    for (row, _), members in itertools.groupby(order, key=lambda pair: tuple(tiles[pair])):
-        members = np.fromiter(members, int)
-        needed = np.unique(paired[members])
-        kept = {i: kept[i] for i in kept if i // batch_size == row or i in needed}
-        kept |= _run(canvas, shown, layers, [i for i in needed.tolist() if i not in kept], batch_size)
-        for start in range(0, len(members), batch_size):
-            some = members[start : start + batch_size]
-            rows += [_measured(kept, paired[some], some, layer, published) for layer in layers]
-    table = pd.concat(rows, ignore_index=True)
+    tables = [
+        _tiled(canvas, shown, some, paired, published=published, batch_size=batch_size, tile=tile)
+        for some, tile in _passes(canvas, shown, layers, len(np.unique(paired)), memory)
+    ]
+    table = pd.concat(tables, ignore_index=True)
     place = table["layer"].map({layer: i for i, layer in enumerate(layers)})
     return table.loc[np.lexsort((table["pair"], place)), COLUMNS].reset_index(drop=True)
 
@@ -165,13 +162,49 @@ def summary(table, *, published=None):
     return pd.DataFrame(rows)
 
 
+def _passes(canvas, shown, layers, n_stimuli, memory):
+    """Layers that are taken together, and of how many stimuli at a time: the small ones of all, others alone."""
+    found = activity(canvas, _stacked(canvas, shown, [0]), layers)
+    size = {layer: found[layer].shape[1] * BYTES for layer in layers}
+    small, left = [], memory // n_stimuli
+    for layer in sorted(layers, key=size.get):
+        if size[layer] <= left:
+            small.append(layer)
+            left -= size[layer]
+    if small:
+        yield small, len(shown)
+    for layer in layers:
+        if layer not in small:
+            yield [layer], max(1, memory // (2 * size[layer]))
+
+
+def _tiled(canvas, shown, layers, paired, *, published, batch_size, tile):
+    """Measures of all pairs at some layers, two tiles of stimuli at a time."""
+    tiles = np.sort(paired, axis=1) // tile
+    order = np.lexsort((tiles[:, 1], tiles[:, 0]))
+    kept, rows = {}, []
+    for (row, _), members in itertools.groupby(order, key=lambda pair: tuple(tiles[pair])):
+        members = np.fromiter(members, int)
+        needed = np.unique(paired[members])
+        kept = {i: kept[i] for i in kept if i // tile == row or i in needed}
+        kept |= _run(canvas, shown, layers, [i for i in needed.tolist() if i not in kept], batch_size)
+        for start in range(0, len(members), batch_size):
+            some = members[start : start + batch_size]
+            rows += [_measured(kept, paired[some], some, layer, published) for layer in layers]
+    return pd.concat(rows, ignore_index=True)
+
+
+def _stacked(canvas, shown, wanted):
+    """Some stimuli as a batch."""
+    return torch.stack([s if isinstance(s := shown[i], torch.Tensor) else canvas.stimulus(s) for i in wanted])
+
+
 def _run(canvas, shown, layers, wanted, batch_size):
     """Activations at each layer, made ready to be compared, by stimulus."""
     found = {}
     for start in range(0, len(wanted), batch_size):
         some = wanted[start : start + batch_size]
-        x = torch.stack([s if isinstance(s := shown[i], torch.Tensor) else canvas.stimulus(s) for i in some])
-        active = activity(canvas, x, layers)
+        active = activity(canvas, _stacked(canvas, shown, some), layers)
         ready = {layer: distances.rows(values, torch.float32) for layer, values in active.items()}
         for row, i in enumerate(some):
             found[i] = {layer: [part[row] for part in ready[layer]] for layer in layers}
