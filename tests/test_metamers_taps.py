@@ -56,7 +56,7 @@ def test_tapped_relu_passes_back_its_gradient_and_others_do_not(inplace):
 
     def by_hand(x):
         inner = torch.relu(whole.block.first(x))
-        return taps.FakeReLU.apply(whole.block.second(inner) + x)
+        return taps.rectified(whole.block.second(inner) + x)
 
     torch.testing.assert_close(gradient(tap.activation, X), gradient(by_hand, X), rtol=0, atol=1e-6)
     true = taps.tap(whole, "block", X, fake_relu=False)
@@ -67,7 +67,7 @@ def test_tapped_relu_passes_back_its_gradient_and_others_do_not(inplace):
 
 def test_gradient_behind_a_fake_relu_is_the_one_that_comes():
     z = torch.tensor([-2.0, -0.0, 3.0], requires_grad=True)
-    y = taps.FakeReLU.apply(z)
+    y = taps.rectified(z)
     assert y.tolist() == [0, 0, 3]
     y.backward(torch.tensor([1.0, 2.0, 3.0]))
     assert z.grad.tolist() == [1, 2, 3]

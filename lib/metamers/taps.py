@@ -10,13 +10,8 @@ from torch import nn
 from lib import activations
 
 
-class FakeReLU(torch.autograd.Function):
-    """max(z, 0), whose gradient is passed back as if it were z: a unit that is silent can be woken.
-
-    References
-    ----------
-    Feather et al. (2023), Nature Neuroscience 26, 2017-2034, Methods (modified gradient of the final ReLU).
-    """
+class _FakeReLU(torch.autograd.Function):
+    """A rectifier to the front, nothing to the back."""
 
     @staticmethod
     def forward(_ctx, z):
@@ -25,6 +20,25 @@ class FakeReLU(torch.autograd.Function):
     @staticmethod
     def backward(_ctx, gradient):
         return gradient
+
+
+def rectified(z):
+    """max(z, 0), whose gradient is passed back as if it were z: a unit that is silent can be woken.
+
+    Parameters
+    ----------
+    z : tensor
+
+    Returns
+    -------
+    tensor
+        Of the same shape.
+
+    References
+    ----------
+    Feather et al. (2023), Nature Neuroscience 26, 2017-2034, Methods (modified gradient of the final ReLU).
+    """
+    return _FakeReLU.apply(z)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,7 +207,7 @@ def _rectifier(module, calls, inputs):
 
 @contextlib.contextmanager
 def _overridden(rectifier, turn):
-    """One call of a ReLU replaced by FakeReLU, in place or not; the module is as before afterwards."""
+    """One call of a ReLU replaced by `rectified`, in place or not; the module is as before afterwards."""
     if rectifier is None:
         yield
         return
@@ -201,7 +215,7 @@ def _overridden(rectifier, turn):
 
     def forward(z):
         calls.append(None)
-        return FakeReLU.apply(z) if len(calls) == turn else true(z)
+        return rectified(z) if len(calls) == turn else true(z)
 
     rectifier.forward = forward
     try:
