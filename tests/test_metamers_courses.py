@@ -8,10 +8,10 @@ from lib.metamers import courses, rules
 
 
 def test_rules_are_compared_on_the_same_budget():
-    budget = {"n_blocks": 8, "steps_per_block": 15, "tolerance": 0.0}
+    budget = {"n_blocks": 8, "steps_per_block": 30, "tolerance": 0.0}
     by = {"published": rules.rule("vision", "feather2023", **budget), "ours": rules.rule("vision", **budget)}
     table = courses.courses(few.MADE, ["3"], few.pictures(), by, device="cpu")
-    assert table.groupby(["rule", "layer", "stimulus"]).size().eq(121).all()
+    assert table.groupby(["rule", "layer", "stimulus"]).size().eq(241).all()
     start = table[table["step"] == 0].pivot_table(index="stimulus", columns="rule", values="loss")
     assert (start["ours"] == start["published"]).all()
     told = courses.reached(table)

@@ -169,14 +169,15 @@ def moved(rule, x, gradient, loss, *, block, start, memory, limits):
         s = rule.step / 2**block
         x = x - gradient / (length + 1e-10) * s
         return torch.clamp(start + (x - start), *limits), memory
-    count = memory["count"] + 1
-    u = gradient / length.clamp(min=torch.finfo(x.dtype).tiny) * math.sqrt(x[0].numel())
-    squares = DECAY_OF_SQUARES * memory["squares"] + (1 - DECAY_OF_SQUARES) * u.square()
-    d = u / ((squares / wide(1 - DECAY_OF_SQUARES**count, x)).sqrt() + FLOOR)
-    slope = (gradient * d).flatten(1).sum(1)
-    step = (loss / (2 * slope).clamp(min=torch.finfo(x.dtype).tiny)).clamp(max=rule.step)
-    momentum = DECAY * memory["momentum"] + (1 - DECAY) * wide(step, x) * d
-    x = torch.clamp(x - momentum, *limits)
+    # In place where nobody else looks: these passes over the values are what a step costs besides the network.
+    count, tiny = memory["count"] + 1, torch.finfo(x.dtype).tiny
+    u = (gradient / length.clamp(min=tiny)).mul_(math.sqrt(x[0].numel()))
+    squares = torch.addcmul(DECAY_OF_SQUARES * memory["squares"], u, u, value=1 - DECAY_OF_SQUARES)
+    d = u.div_((squares / wide(1 - DECAY_OF_SQUARES**count, x)).sqrt_().add_(FLOOR))
+    slope = torch.linalg.vecdot(gradient.flatten(1), d.flatten(1))
+    step = (loss / (2 * slope).clamp(min=tiny)).clamp(max=rule.step)
+    momentum = torch.addcmul(DECAY * memory["momentum"], d, wide((1 - DECAY) * step, x))
+    x = (x - momentum).clamp_(*limits)
     return x, {"momentum": momentum, "squares": squares, "count": count}
 
 
