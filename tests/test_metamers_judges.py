@@ -85,6 +85,10 @@ def test_truth_is_another_question_than_agreement(folder):
     assert table["agrees"].equals(plain["agrees"])
     found = judges.recognition(table, value="correct")
     assert found["n"].tolist() == [3, 3]
+    table.to_csv(folder / "judged.csv", index=False)
+    stored = judges.read(folder)
+    assert stored.astype(object).equals(table.astype(object))
+    assert judges.recognition(stored, value="correct").equals(found)
 
 
 class Half(nn.Module):

@@ -90,6 +90,27 @@ def read_gate(folder):
     return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=missing)
 
 
+def read(folder):
+    """What judges of a result of the step said.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+
+    Returns
+    -------
+    pandas.DataFrame
+        As `judge`, of all judges; empty if there were none.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no `judged.csv`.
+    """
+    table = pd.read_csv(folder / "judged.csv", dtype=TEXT | {"correct": str}, keep_default_na=False)
+    return table.assign(correct=table["correct"].map({"True": True, "False": False, "": ""}).astype(object))
+
+
 def recognition(table, *, value="agrees", n_resamples=1000, seed=0):
     """Share of metamers that mean the same to a judge, by layer; only of those that passed their gate.
 
