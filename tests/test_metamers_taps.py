@@ -148,3 +148,13 @@ class Deaf(nn.Module):
 def test_layer_without_a_gradient_is_refused(module, layer, error):
     with pytest.raises(ValueError, match=error):
         taps.tap(module, layer, X)
+
+
+def test_relu_whose_forward_was_replaced_is_left_alone():
+    whole = toy.network(conv=nn.Conv2d(3, 3, 3), relu=nn.ReLU())
+    whole.relu.forward = lambda z: 2 * z.clamp(min=0)
+    before = whole(X)
+    tap = taps.tap(whole, "relu", X)
+    assert not tap.overridden
+    torch.testing.assert_close(tap.activation(X), before.flatten(1), rtol=0, atol=0)
+    torch.testing.assert_close(whole(X), before, rtol=0, atol=0)

@@ -195,8 +195,10 @@ def _rectifier(module, calls, inputs):
                 return part, turn
         return None, 0
 
+    # One whose forward was replaced rectifies no longer, or not only.
+    plain = [p for p in set(module.modules()) if type(p) is nn.ReLU and "forward" not in vars(p)]
     try:
-        handles += [p.register_forward_hook(note) for p in set(module.modules()) if type(p) is nn.ReLU]
+        handles += [p.register_forward_hook(note) for p in plain]
         with torch.no_grad():
             found = activations.record(module, inputs.clone(), calls, keep=matched, stop=True)
     finally:
