@@ -26,7 +26,7 @@ def solve(matrix, right):
     Raises
     ------
     ValueError
-        If the arrays are of another kind, or the matrix is not positive definite.
+        If the arrays are of another kind, or the matrix is not positive definite or holds NaN.
     """
     _check(matrix, right)
     status = _call(
@@ -66,11 +66,13 @@ def half_solve(triangle, right, *, transposed):
     Raises
     ------
     ValueError
-        If the arrays are of another kind.
+        If the arrays are of another kind, or the triangle has a 0 on its diagonal.
     """
     _check(triangle, right)
     n, letters = len(triangle), b"LNN" if transposed else b"LTN"
-    _call("dtrtrs", letters, n, _count(right), triangle, _leading(triangle), right, _leading(right))
+    status = _call("dtrtrs", letters, n, _count(right), triangle, _leading(triangle), right, _leading(right))
+    if status:
+        raise ValueError(f"the diagonal of a triangle of {n} unknowns is 0 at {status - 1}")
 
 
 def each(function, items):
@@ -156,15 +158,23 @@ def _check(matrix, *rights):
     """Raise unless the matrix is square, the right-hand sides fit it, and all can be overwritten by LAPACK."""
     n = len(matrix)
     for array, shapes in [(matrix, [(n, n)])] + [(right, [(n,), (_count(right), n)]) for right in rights]:
-        if array.dtype != np.float64 or array.shape not in shapes or array.strides[-1] != array.itemsize:
+        if array.dtype != np.float64 or array.shape not in shapes or not _by_rows(array):
             raise ValueError(
-                f"expected a float64 array {shapes[-1]} by rows, got {array.dtype} {array.shape}"
+                f"expected a float64 array {shapes[-1]} by rows that can be written, got {array.dtype} "
+                f"{array.shape} with strides {array.strides}"
             )
 
 
+def _by_rows(array):
+    """Whether LAPACK can overwrite an array: numbers of a row side by side, rows ascending and apart."""
+    step = array.strides[0] if len(array) > 1 else array.nbytes
+    apart = array.ndim == 1 or (step >= array.shape[1] * array.itemsize and step % array.itemsize == 0)
+    return apart and array.strides[-1] == array.itemsize and array.flags.writeable and array.size > 0
+
+
 def _require_definite(status, matrix):
-    """Raise if a factorisation has failed."""
-    if status:
+    """Raise if a factorisation has failed: NaN, which some libraries let pass, ends in the last of the diagonal."""
+    if status or np.isnan(matrix[-1, -1]):
         raise ValueError(
             f"a system of {len(matrix)} unknowns is not positive definite: is the penalty positive?"
         )

@@ -51,7 +51,7 @@ class Fit(NamedTuple):
     n_inputs: int
 
 
-def prepare(X, rows=None, *, alpha=ALPHA, n_feat=N_FEAT, published=None, device=None):
+def prepare(X, rows=None, *, n_rows=None, alpha=ALPHA, n_feat=N_FEAT, published=None, device=None):
     """What all targets share, made once for any number of blocks of targets.
 
     Parameters
@@ -61,6 +61,8 @@ def prepare(X, rows=None, *, alpha=ALPHA, n_feat=N_FEAT, published=None, device=
     rows : int array (n_samples,), optional
         Row of the targets that belongs to each sample, where stimuli were presented several times. Default: each
         sample has its own.
+    n_rows : int, optional
+        Rows of the targets; some may have no sample. Default: up to the last of `rows`.
     alpha : float, optional
         Penalty > 0 of the squared weights.
     n_feat : int, optional
@@ -95,9 +97,13 @@ def prepare(X, rows=None, *, alpha=ALPHA, n_feat=N_FEAT, published=None, device=
         rows = np.asarray(rows)
         if rows.shape != (len(X),) or rows.dtype.kind not in "iu" or rows.min() < 0:
             raise ValueError(f"{len(X)} samples need one row number each, got {rows.dtype} {rows.shape}")
+    least = len(X) if rows is None else int(rows.max()) + 1
+    n_rows = least if n_rows is None else n_rows
+    if n_rows < least or (rows is None and n_rows > least):
+        raise ValueError(f"samples have rows up to {least}, the targets {n_rows}")
     if published is not None:
         plugins.require(published, RULES, "published method")
-    return Inputs(X, rows, alpha, n_feat, published, device)
+    return Inputs(X, (rows, n_rows), alpha, n_feat, published, device)
 
 
 def predict(fit, X):
@@ -198,9 +204,9 @@ class Inputs:
     """
 
     def __init__(self, X, rows, alpha, n_feat, published, device):
-        self.X, self.rows, self.alpha, self.device = X, rows, float(alpha), device
+        self.X, self.alpha, self.device = X, float(alpha), device
+        self.rows, self.n_rows = rows
         self.n_samples, self.n_inputs = X.shape
-        self.n_rows = self.n_samples if rows is None else int(rows.max()) + 1
         bias_alpha = self.alpha if published else 0.0
         self.bias_scale = self.n_samples + bias_alpha
         self.g = np.sqrt(self.n_samples * bias_alpha / self.bias_scale)

@@ -403,3 +403,56 @@ def test_forecast_counts_what_is_left_to_do():
     some, many = (solver_cost.by_data(inputs, Y, n_fitted) for n_fitted in (10, 10**6))
     assert 0 < some < many
     assert solver_cost.by_size(200, 140, 1000, n_feat=30, n_rows=40) > 0
+
+
+def odd_arrays():
+    """Right-hand sides that LAPACK would write beyond, over one another, or where nobody may write."""
+    right = np.ones((3, 4))
+    fixed = right.copy()
+    fixed.flags.writeable = False
+    wide = np.ones((3, 8))
+    return {
+        "reversed rows": right[::-1], "one row for all": np.broadcast_to(right[0], (3, 4)), "read-only": fixed,
+        "by columns": np.ones((4, 3)).T, "every second": wide[:, ::2], "none": np.ones((0, 4)),
+        "other bytes": right.astype(">f8"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", odd_arrays())
+def test_arrays_that_cannot_be_overwritten_are_refused(name):
+    with pytest.raises(ValueError, match="by rows that can be written"):
+        definite.solve(np.eye(4), odd_arrays()[name])
+
+
+def test_blocks_of_rows_and_columns_are_solved_in_place():
+    matrix, right = np.full((6, 6), 0.5) + np.eye(6), np.zeros((4, 9))
+    right[:, 2:8] = np.random.default_rng(0).standard_normal((4, 6))
+    expected = np.linalg.solve(matrix, right[:, 2:8].T).T
+    definite.solve(matrix.copy(), right[:, 2:8])
+    np.testing.assert_allclose(right[:, 2:8], expected, rtol=1e-13)
+    assert (right[:, [0, 1, 8]] == 0).all()
+
+
+def test_systems_without_a_solution_are_said():
+    spoilt = np.eye(5)
+    spoilt[1, 3] = spoilt[3, 1] = np.nan
+    for matrix in (np.ones((5, 5)), spoilt):
+        with pytest.raises(ValueError, match="not positive definite"):
+            definite.solve(matrix.copy(), np.ones(5))
+        with pytest.raises(ValueError, match="not positive definite"):
+            definite.factor(matrix.copy())
+    with pytest.raises(ValueError, match="diagonal of a triangle of 5 unknowns is 0 at 2"):
+        definite.half_solve(np.diag([1.0, 1, 0, 1, 1]), np.ones(5), transposed=True)
+    with pytest.raises(ValueError, match="not positive definite"):
+        definite.each(lambda _: definite.solve(np.ones((3, 3)), np.ones(3)), range(4))
+
+
+def test_rows_without_samples_count_for_nothing():
+    X, Y = data(n_samples=90)
+    rows = np.tile(np.arange(30), 3)
+    inputs = selected_ridge.prepare(X, rows, n_feat=15)
+    more = selected_ridge.prepare(X, rows, n_rows=33, n_feat=15)
+    assert close(more.fit(np.vstack([Y[:30], 9 * Y[:3]])), inputs.fit(Y[:30]))
+    for some, n_rows in ((rows, 29), (None, 91), (None, 89)):
+        with pytest.raises(ValueError, match="samples have rows up to"):
+            selected_ridge.prepare(X, some, n_rows=n_rows)
