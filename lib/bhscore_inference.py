@@ -162,7 +162,8 @@ def resampled_counts(predictions, weights, *, level=0.05, published=None):
     The best of several regions is chosen on noisy accuracies. Accuracies in a resample are noisy twice, so that
     its choices are worse than those of new stimuli would be. Therefore the spread of the units' accuracies in a
     layer is first reduced to what is left when noise, as the resamples show it, is taken off (in Fisher's z, each
-    subject's regions together), and the deviations of the resamples are added to that.
+    subject's regions together), and the deviations of the resamples are added to that. Stimuli and regions that a
+    subject lacks (NaN throughout) are left out of that subject's.
 
     Parameters
     ----------
@@ -184,8 +185,8 @@ def resampled_counts(predictions, weights, *, level=0.05, published=None):
     ValueError
         If a layer has another number of stimuli than the weights; and as `lib.bhscore.top_rois`.
     """
-    bounds = significance.threshold(weights.shape[1], level, published=published)
-    bounds = np.arctanh(np.minimum(bounds, NEARLY_1))
+    low, high = significance.threshold(weights.shape[1], level, published=published)
+    bounds = np.arctanh(low), np.inf if np.isinf(high) else np.arctanh(high)
     tables, names = [], []
     for name, part in predictions:
         if part.sizes["stimulus"] != weights.shape[1]:
@@ -291,13 +292,15 @@ def order_null(tables, *, n_layers=N_LAYERS, level=0.95, seed=0):
     pooled = {d: table.sum(axis=0) for d, table in stacked.items()}
     shape = next(iter(pooled.values())).shape
     value, rng, rows = bhscore.measures(pooled, n_layers=n_layers), np.random.default_rng(seed), []
+    # Against scores of the same subsets of layers, so that the true order is as extreme as itself.
+    alike = bhscore.measures(pooled, n_layers=n_layers, most=MOST_SUBSETS // 5)
     for permuted in ORDERS:
         layers, rois, exact = _orders(*shape, permuted, rng)
         moved = {d: table[layers[:, :, None], rois[:, None]] for d, table in pooled.items()}
         null = bhscore.measures(moved, n_layers=n_layers, most=MOST_SUBSETS // 5)
         for m, values in null.items():
             values = values[np.isfinite(values)]
-            extreme = int((abs(values) >= abs(value[m]) * (1 - 1e-12)).sum())
+            extreme = int((abs(values) >= abs(alike[m]) * (1 - 1e-12)).sum())
             p = (extreme + (not exact)) / max(len(values) + (not exact), 1)
             p = p if np.isfinite(value[m]) else np.nan
             rows.append((m, permuted, value[m], *_percentiles(values, level), p, len(values), exact))
@@ -356,9 +359,12 @@ def quotable(summaries):
 
 
 def _stacked(tables):
-    """Tables as arrays (subject, layer, roi), and how many subjects all of them have."""
+    """Tables as arrays (subject, layer, roi), subjects in the order of the first, and how many these are."""
     tables = {d: table.transpose("subject", "layer", "roi") for d, table in tables.items()}
     first = next(iter(tables.values()))
+    same = set(first["subject"].values.tolist())
+    if all(set(table["subject"].values.tolist()) == same for table in tables.values()):
+        tables = {d: table.sel(subject=first["subject"].values) for d, table in tables.items()}
     for dim in first.dims:
         named = {d: table[dim].values.tolist() for d, table in tables.items()}
         if any(names != first[dim].values.tolist() for names in named.values()):
@@ -404,14 +410,20 @@ def _decoded(tops):
 
 def _counts_of_resamples(decoded, true, weights, bounds):
     """How often each region is the best (resample, roi): one subject's decoded (stimulus, roi, unit) features."""
-    n_rois = decoded.shape[1]
+    n_rois, known = decoded.shape[1], np.isfinite(decoded)
+    shown, there = known.any(axis=(1, 2)), np.flatnonzero(known.any(axis=(0, 2)))
+    counts = np.zeros((len(weights), n_rois), int)
+    if not len(there):
+        return counts
+    decoded, true, weights = decoded[shown][:, there], true[shown], weights[:, shown]
     z = _fisher(_correlations(np.ones((1, len(true))), decoded, true))[0]
     deviation = _fisher(_correlations(weights, decoded, true)) - z
     values = _without_noise(z, deviation) + deviation
     values = np.where(np.isnan(values), -np.inf, values)
     best, top = values.max(axis=1), values.argmax(axis=1)
     top = np.where((best > bounds[0]) & (best < bounds[1]), top, n_rois)
-    return np.stack([(top == roi).sum(axis=1) for roi in range(n_rois)], axis=1)
+    counts[:, there] = np.stack([(top == roi).sum(axis=1) for roi in range(len(there))], axis=1)
+    return counts
 
 
 def _fisher(r):

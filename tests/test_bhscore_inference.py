@@ -218,6 +218,56 @@ def test_predictions_are_those_of_the_stimuli_that_a_split_tests(tmp_path, exper
                 np.testing.assert_array_equal(part[side].transpose(*wanted.dims).values, wanted.values)
 
 
+def without(predictions, **where):
+    """The same, with NaN for the first subject somewhere."""
+    for name, part in predictions:
+        decoded = part["decoded"].transpose("subject", "roi", "stimulus", "unit").copy(deep=True)
+        decoded[{"subject": 0, **where}] = np.nan
+        yield name, part.assign(decoded=decoded)
+
+
+def test_what_a_subject_lacks_is_left_out_of_that_subject(experiment):
+    weights = inference.draws(40, 30, np.random.default_rng(0))
+    whole = bhscore_inference.resampled_counts(experiment, weights)
+    for where in ({"stimulus": slice(3, 5)}, {"roi": 1}):
+        found = bhscore_inference.resampled_counts(without(experiment, **where), weights)
+        np.testing.assert_array_equal(found[:, 1:], whole[:, 1:])
+        kept = [part.isel(subject=[0]).drop_isel(where) for _, part in experiment if "roi" in where]
+        if kept:
+            alone = bhscore_inference.resampled_counts(zip(whole["layer"].values, kept, strict=True), weights)
+            np.testing.assert_array_equal(found[:, 0].drop_isel(roi=1), alone[:, 0])
+            assert not found[:, 0].isel(roi=1).any()
+        else:
+            assert found[:, 0].sum(["layer", "roi"]).mean() > 0.9 * whole[:, 0].sum(["layer", "roi"]).mean()
+    nothing = bhscore_inference.resampled_counts(without(experiment), weights)
+    assert not nothing[:, 0].any()
+
+
+def test_perfectly_decoded_units_are_significant_in_resamples():
+    true = np.random.default_rng(0).standard_normal((20, 3))
+    part = xr.Dataset(
+        {"decoded": (("subject", "roi", "stimulus", "unit"), true[None, None]), "true": (("stimulus", "unit"), true)},
+        {"subject": ["a"], "roi": ["x"]},
+    )  # fmt: skip
+    weights = inference.draws(20, 9, np.random.default_rng(0))
+    assert (bhscore_inference.resampled_counts([("layer", part)], weights) == 3).all()
+
+
+def test_subjects_are_joined_by_name():
+    H = table()
+    expected = bhscore_inference.over_subjects({"decoding": H, "encoding": H})
+    found = bhscore_inference.over_subjects({"decoding": H, "encoding": H.isel(subject=[2, 0, 3, 1])})
+    pd.testing.assert_frame_equal(found, expected)
+
+
+def test_true_order_is_as_extreme_as_itself_where_few_subsets_of_many_are_taken():
+    for seed in range(3):
+        found = bhscore_inference.order_null({"decoding": table(n_layers=30, n_rois=3, seed=seed)})
+        row = found.set_index(["measure", "permuted"]).loc[("decoding", "regions")]
+        assert row["exact"]
+        assert row["p"] >= 1 / 3
+
+
 def test_null_is_over_all_orders_where_there_are_few():
     H = table(n_layers=4, n_rois=3)
     pooled = H.sum("subject").values
