@@ -3,17 +3,20 @@
 import argparse
 import contextlib
 import os
+import random
 import sys
+import tempfile
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from functools import partial
 from graphlib import TopologicalSorter
+from itertools import zip_longest
 from typing import NamedTuple
 
 import pandas as pd
 from filelock import FileLock
 from tqdm import tqdm
 
-from lib import catalogue, kernels, plugins, provenance, sources
+from lib import catalogue, kernels, plugins, provenance, sources, verification
 from lib.artefacts import ROOT, directory, home, record
 from lib.registry import registry
 
@@ -22,7 +25,14 @@ STEPS = {  # step: (swept parameters, steps whose results it reads, kinds of tar
     "02_extract": (("model", "target"), ("01_download",), plugins.BRAINS),
     "03_encode": (("model", "target"), ("01_download", "02_extract"), ("component", "voxel")),
     "04_rsa": (("model", "target"), ("01_download", "02_extract"), ("voxel", "rdm")),
-    "08_figures": ((), ("01_download", "03_encode", "04_rsa"), plugins.KINDS),
+    "05_decode": (("model", "target"), ("01_download", "02_extract"), ("voxel",)),
+    "06_bhscore": (("model", "target"), ("01_download", "02_extract", "05_decode"), ("voxel",)),
+    "07_metamers": (("model", "target"), ("01_download",), plugins.BRAINS),
+    "08_figures": (
+        (),
+        ("01_download", "03_encode", "04_rsa", "05_decode", "06_bhscore", "07_metamers"),
+        plugins.KINDS,
+    ),
 }
 NAMES = {step.partition("_")[2]: step for step in STEPS}
 GOOD, BROKEN = ("ran", "fresh"), ("failed", "held back")
@@ -52,16 +62,19 @@ def notebook(step):
     return ROOT / "notebooks" / f"{step}.ipynb"
 
 
-def fits(known, swept, kinds=plugins.KINDS):
-    """Whether model and target are of one modality, and the target is of a kind that is taken."""
-    modalities = {known[name][value]["MODALITY"] for name, value in swept if name in known}
-    taken = all(known[name][value]["KIND"] in kinds for name, value in swept if name == "target")
+def fits(known, swept, step=""):
+    """Whether model and target are of one modality, and a step, if it is named, takes both."""
+    about = {name: known[name][value] for name, value in swept if name in known}
+    modalities = {constants["MODALITY"] for constants in about.values()}
+    taken = not any(step.partition("_")[2] in constants.get("WITHOUT", ()) for constants in about.values())
+    if step and "target" in about:
+        taken = taken and about["target"]["KIND"] in STEPS[step][2]
     # Released activations are of certain stimuli.
-    only = known["model"][dict(swept)["model"]].get("TARGETS") if "model" in dict(swept) else None
+    only = about.get("model", {}).get("TARGETS")
     return taken and len(modalities) <= 1 and (not only or dict(swept).get("target", only[0]) in only)
 
 
-def combinations(known, names, kinds, chosen=()):
+def combinations(known, names, step, chosen=()):
     """All values of swept parameters that fit; those of `layer` are the LAYERS of the model's plug-in."""
     if not names:
         return [chosen]
@@ -69,15 +82,15 @@ def combinations(known, names, kinds, chosen=()):
     values = known[name] if name in known else known["model"][dict(chosen)["model"]][f"{name.upper()}S"]
     values = values.split() if isinstance(values, str) else values
     runs = [(*chosen, (name, value)) for value in values]
-    runs = [run for run in runs if fits(known, run, kinds)]
-    return [full for run in runs for full in combinations(known, names[1:], kinds, run)]
+    runs = [run for run in runs if fits(known, run, step)]
+    return [full for run in runs for full in combinations(known, names[1:], step, run)]
 
 
 def graph(known):
     """Map each possible job to the jobs it reads: those that agree on the parameters they share."""
     jobs = {
-        step: [Job(step, run) for run in combinations(known, swept, kinds)]
-        for step, (swept, _, kinds) in STEPS.items()
+        step: [Job(step, run) for run in combinations(known, swept, step)]
+        for step, (swept, *_) in STEPS.items()
     }
 
     def agree(job, need):
@@ -215,9 +228,10 @@ def plan(needs, selected, chosen):
         )
         outputs = dict(zip(needs, outputs, strict=True))
     for job in TopologicalSorter(needs).static_order():
-        files = [notebook(job.step), *(plugins.path(*pair) for pair in plugged(job, needs[job], scanned))]
         # A result that is only read is judged with the parameters it was made with.
         by_hand = chosen[job.step] if job in selected else record(job.folder).get("parameters", {})
+        pairs = plugged(job, needs[job], scanned) | judging(job, by_hand)
+        files = [notebook(job.step), *(plugins.path(*pair) for pair in pairs)]
         depends[job] = {"code": sources.code(scanned, files), "parameters": by_hand | dict(job.swept)}
         now = depends[job] | {"inputs": provenance.inputs((need.folder for need in needs[job]), job.given)}
         waits = [f"reads {need}, which is stale" for need in needs[job] if stale[need]]
@@ -236,6 +250,12 @@ def plugged(job, reads, scanned):
         return {pair for need in reads for pair in need.swept if pair[0] in plugins.FOLDERS}
     kinds = [k for k, folder in plugins.FOLDERS.items() if f"lib/{folder.name}/__init__.py" in loads]
     return {(kind, value) for kind, value in job.swept if kind in kinds}
+
+
+def judging(job, by_hand):
+    """Plug-ins, (kind, name), of the models that parameter `judged_by` names: they look at what the job made."""
+    named = (sources.declared(notebook(job.step)) | by_hand).get("judged_by", "")
+    return {("model", name) for name in named.split()}
 
 
 def whereabouts():
@@ -363,6 +383,41 @@ def forecast(job, chosen):
     return dry.said(dict(job.swept)["model"], dict(job.swept)["target"], chosen)
 
 
+def verify(fresh, n_jobs):
+    """Make a random sample of fresh results again beside the stored ones, and say what differs; exit status."""
+    steps = {step: [job for job in fresh if job.step == step] for step in STEPS}
+    shuffled = [random.sample(jobs, len(jobs)) for jobs in steps.values()]
+    # Every step in turn, so that a small sample is of many steps.
+    turns = [job for turn in zip_longest(*shuffled) for job in turn if job]
+    status = 0
+    for job in tqdm(turns[:n_jobs], unit="job", dynamic_ncols=True):
+        try:
+            found = made_again(job)
+        except Exception as error:
+            tqdm.write(line("failed", job, [kernels.last_line(error)]))
+            status = 1
+            continue
+        tqdm.write(line("differs" if len(found) else "same", job, []))
+        for row in found.itertuples():
+            size = "" if pd.isna(row.difference) else f", by {row.difference:.1g} of the largest"
+            tqdm.write(f"          {row.file} {row.quantity}: {row.what}{size}")
+        status = status or int(len(found) > 0)
+    return status
+
+
+def made_again(job):
+    """What differs between a stored result and one that is made from the same inputs, in another home."""
+    stored, made = job.folder, record(job.folder)
+    with (
+        tempfile.TemporaryDirectory(dir=home(), prefix=".verify") as scratch,
+        verification.elsewhere(scratch, made["inputs"]),
+    ):
+        again = job.folder
+        again.mkdir(parents=True)
+        kernels.execute(notebook(job.step), again / "run.ipynb", made["parameters"])
+        return verification.differences(stored, again, made["outputs"])
+
+
 def listing():
     """Tables of models, targets and steps."""
     declared = {step: sources.declared(notebook(step)) for step in STEPS}
@@ -413,6 +468,14 @@ def parser():
     made.add_argument("--jobs", type=int, default=2, metavar="N", help="notebooks at a time; default: 2")
     made.add_argument("--scheduler", metavar="ADDRESS", help="run on this dask.distributed cluster")
     made.add_argument("--dry-run", action="store_true", help="only say what is stale, and why")
+    made.add_argument(
+        "--verify",
+        nargs="?",
+        type=int,
+        const=len(STEPS),
+        metavar="N",
+        help="make N fresh results again (default: one per step) and compare; nothing stored is touched",
+    )
     made.add_argument("--list", action="store_true", help="list models, targets and steps")
     return made
 
@@ -435,6 +498,8 @@ def work(args):
     check_parts(chosen, selected)
     depends, stale = plan(needs, selected, chosen)
     todo = [job for job in needs if stale[job] and job in selected]
+    if args.verify is not None:
+        return verify([job for job in needs if not stale[job] and job in selected], args.verify)
     for job in needs if args.dry_run else ():
         print(line("stale" if job in todo else "left" if stale[job] else "fresh", job, stale[job]))
         if job in todo and job.step == NAMES["extract"]:

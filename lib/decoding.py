@@ -19,7 +19,7 @@ from lib.decoding_accuracy import MEANING
 # Columns of a layer that are read at once, of which the chosen units are kept.
 COLUMNS_READ = 8192
 # For the forecast: units that are tried, and bytes of a layer that are read in a second.
-PROBED_UNITS, READ_PER_S = 128, 1e9
+PROBED_UNITS, READ_PER_S = 256, 1e9
 # Modules whose change makes what older ones decoded worthless.
 SOLVER = (
     "presentations",

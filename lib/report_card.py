@@ -33,7 +33,8 @@ def card(numbers):
     Parameters
     ----------
     numbers : pandas.DataFrame
-        Rows of numbers.csv: name (`<step>/<target>/<model>/<quantity>[/<part>]`), value, low, high, n, unit.
+        Rows of numbers.csv: name (`<step>/<target>/<model>/<quantity>[/<part>]`), value, low, high, n, unit. Those
+        of released results count for no model here.
 
     Returns
     -------
@@ -48,6 +49,10 @@ def card(numbers):
         r"^(?P<step>[^/]+)/(?P<target>[^/]+)/(?P<called>[^/]+)/(?P<quantity>.+)$"
     )
     table = pd.concat([numbers, split], axis=1).dropna(subset="called")
+    brains = [
+        name for name in plugins.names("target") if plugins.about("target", name)["KIND"] in plugins.BRAINS
+    ]
+    table = table[table["target"].isin(brains)]
     rows = []
     for measure, (_, quantities, _) in MEASURES.items():
         here = table[table["quantity"].isin(quantities)]

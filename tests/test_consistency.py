@@ -27,7 +27,7 @@ CONDA_NAMES = {
     "soundfile": ["pysoundfile"],
     "dask": ["dask-core", "distributed"],
 }
-README_LINES = 145
+README_LINES = 155
 LARGEST_FILE = 1_000_000
 
 

@@ -757,7 +757,7 @@ def test_results_are_posted_where_the_experimenter_says_and_nowhere_else(chromiu
     here.page.wait_for_selector("text=have been sent")
     assert "C0DE" in here.page.inner_text(".card")
     assert bodies[0] == bodies[1]
-    assert bodies[1].splitlines()[0].split(",") == responses.COLUMNS
+    assert bodies[1].splitlines()[0].split(",") == responses.COLUMNS + responses.OPTIONAL
     elsewhere = "() => fetch('http://127.0.0.1:8/').then(() => 'let through', () => 'refused')"
     assert here.page.evaluate(elsewhere) == "refused"
     left = [address for address in here.asked if not address.startswith(("file:", "data:", "blob:"))]

@@ -1,3 +1,4 @@
+import collections
 import dataclasses
 
 import numpy as np
@@ -8,7 +9,7 @@ from PIL import Image
 from torch import nn
 
 from lib import models
-from lib.metamers import canvas
+from lib.metamers import attacks, canvas, labels, nulls
 
 PICTURE = np.random.default_rng(1).integers(0, 256, (60, 50, 3), dtype=np.uint8)
 
@@ -148,3 +149,32 @@ def test_moved_canvas_is_a_copy_in_the_other_type():
     double = made.moved(torch.device("cpu"), torch.float64)
     assert next(double.module.parameters()).dtype == torch.float64
     assert next(made.module.parameters()).dtype == torch.float32
+
+
+class Elsewhere(nn.Module):
+    """A network on another device, which notes where its inputs are."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("weight", torch.empty(1, device="meta"), persistent=False)
+
+    def forward(self, x):
+        self.seen = x.device.type
+        return torch.zeros(len(x), 2)
+
+
+@pytest.mark.parametrize(
+    "shown_to",
+    [
+        labels.Labeller("output", ("a", "b")).of,
+        attacks.classes,
+        lambda canvas, x: nulls.activity(canvas, x, ["inner"]),
+    ],
+)
+def test_stimuli_go_where_the_network_is(shown_to):
+    module = nn.Sequential(collections.OrderedDict(inner=Elsewhere()))
+    made = dataclasses.replace(canvas.of(toy.vision(toy.network(nn.Flatten()), ("0",))), module=module)
+    assert made.device.type == "meta"
+    shown_to(made, torch.rand(2, 3, 4, 4))
+    assert module.inner.seen == "meta"
+    assert dataclasses.replace(made, module=nn.ReLU()).device.type == "cpu"

@@ -1,5 +1,6 @@
 """What lets a metamer pass, what keeps it back, and what its network makes of it layer by layer."""
 
+import copy
 import dataclasses
 import re
 
@@ -127,10 +128,26 @@ def test_another_name_keeps_a_metamer_back(shown, pictures, null):
     assert unnamed["passed"].all()
 
 
+@pytest.mark.parametrize("classes", [("", "", "", ""), ("cat", "dog", "", "car")])
+def test_a_network_that_gives_no_name_does_not_agree(shown, pictures, null, classes):
+    labeller = labels.Labeller("scores", classes)
+    if any(classes):
+        broken = copy.deepcopy(shown.module)
+        broken.scores.bias.fill_(torch.nan)
+        shown = dataclasses.replace(shown, module=broken)
+    made = dataset(pictures[:2], first=perturbed(pictures[:2], 1e-3))
+    table = gate.examined(shown, made, null, labeller=labeller)[0]
+    assert not table["label_agrees"].astype(bool).any()
+    assert (table["why"] == "named nothing, not anything").all()
+    assert not table["passed"].any()
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
         (lambda x: torch.full_like(x, 0.5), "it has no contrast"),
+        (lambda x: 0.5 + 0.001 * x, "it has no contrast"),
+        (lambda x: (x * 255).round() / 255, "the natural stimulus itself"),
         (lambda x: x * np.nan, "not finite"),
         (lambda x: x + 2, "leaves the range from 0 to 1"),
         (lambda x: x, "the natural stimulus itself"),

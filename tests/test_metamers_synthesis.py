@@ -223,7 +223,11 @@ def test_losses_that_begin_with_a_part_end_with_the_whole():
 
 
 def test_losses_by_name_fit_synthesis():
-    assert made(loss="single_unit", every=2).loss["loss"].notna().all()
+    begun = made(loss="single_unit", every=2).loss
+    assert begun["loss"].notna().all()
+    # Whether it fell is asked of the first and the last: both are of the whole layer.
+    whole = made().loss
+    assert begun.loc[begun["step"] == 0, "loss"].tolist() == whole.loc[whole["step"] == 0, "loss"].tolist()
     with pytest.raises(ValueError, match="modulation filters"):
         made(loss="coarse_to_fine")
     with pytest.raises(ValueError, match="relative"):
@@ -281,6 +285,9 @@ def test_stimuli_are_picked_by_number_or_name(tmp_path, monkeypatch):
             material.picked(table, wrong)
     with pytest.raises(ValueError, match="no file"):
         material.originals(MADE, table.assign(file=""))
+    for odd in ("../out", "/out", "", "a//b", "x" * 300, "nul\0"):
+        with pytest.raises(ValueError, match="no name that a file can have"):
+            material.originals(MADE, table.assign(stimulus=[odd, *names[1:]]))
     assert material.spread(["a"]) == ["a"]
     assert material.spread(list("abcde")) == ["a", "c", "e"]
 

@@ -23,6 +23,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ANALYSES = [file for file in NOTEBOOKS if file.stem != "08_figures"]
 LINES_PER_CELL = 12
 WORDS_PER_PROSE = 15
+PACKAGES = ("lib", "lib.experiment", "lib.metamers", "lib.plotting", "lib.recognition")
 FILE = r"`(?:figures/)?([^`]*\.\w+)`"
 # The planted target and the model that was planted: nothing is downloaded, and there is a right answer.
 MODEL, TARGET = "efficientnet_lite0", "planted_vision"
@@ -31,6 +32,9 @@ RESULTS = {
     "02_extract": f"data/extract/{MODEL}/{TARGET}",
     "03_encode": f"data/encode/{MODEL}/{TARGET}",
     "04_rsa": f"data/rsa/{MODEL}/{TARGET}",
+    "05_decode": f"data/decode/{MODEL}/{TARGET}",
+    "06_bhscore": f"data/bhscore/{MODEL}/{TARGET}",
+    "07_metamers": f"data/metamers/{MODEL}/{TARGET}",
     "08_figures": "figures",
 }
 
@@ -138,7 +142,7 @@ def test_imports_are_one_cell_and_lib_has_one_form(file):
     )
     for node in imports:
         modules = [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
-        assert modules[0] in ("lib", "lib.plotting") or not modules[0].startswith("lib"), ast.unparse(node)
+        assert modules[0] in PACKAGES or not modules[0].startswith("lib"), ast.unparse(node)
         assert not {"sys", "os", "subprocess", "papermill"} & set(modules)
 
 
@@ -233,7 +237,7 @@ class Run:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Everything that the default job does for one target and model: a minute's work."""
+    """Everything that the default job does for one target and model: two minutes' work."""
     run = Run(tmp_path_factory.mktemp("home"))
     yield run
     shutil.rmtree(run.home)  # features take 200 MB
@@ -250,7 +254,7 @@ def scores(made):
 
 
 def test_first_run_makes_everything(made):
-    assert "5 ran, 0 fresh" in made.said
+    assert "8 ran, 0 fresh" in made.said
     assert {str(f.parent.relative_to(made.home)) for f in made.home.rglob("run.json")} == set(
         RESULTS.values()
     )
@@ -262,7 +266,7 @@ def test_second_run_is_fresh_and_quick(made):
     subprocess.run([sys.executable, "-c", "import run_all"], cwd=ROOT, check=True)
     imports = time.monotonic() - start
     said, seconds = made.again()
-    assert "0 ran, 5 fresh" in said
+    assert "0 ran, 8 fresh" in said
     # All code and 250 MB of results are read, while another test has its share of the machine.
     assert seconds - imports < 9
 
@@ -331,7 +335,7 @@ def test_same_code_elsewhere_finds_all_fresh_and_a_new_look_redraws_figures_alon
     for folder in ("lib", "notebooks"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "run_all.py", tmp_path)
-    assert "0 of 5 jobs" in made.again("--dry-run", root=tmp_path)[0]
+    assert "0 of 8 jobs" in made.again("--dry-run", root=tmp_path)[0]
     with (tmp_path / "lib" / "plotting" / "__init__.py").open("a", encoding="utf-8") as file:
         file.write("\nSHADE = 1\n")
     said, _ = made.again("--dry-run", root=tmp_path)
@@ -423,6 +427,7 @@ def test_figures_are_pdf_png_and_table(made):
         ".lock",
         "maps",
         "numbers.csv",
+        "index.html",
     }
     drawn = {name.rpartition(".")[0] for name in files}
     assert drawn >= {"planted_truth", "models", "layers", "layer_weighted", "partition", "maps", "rsa_layers"}

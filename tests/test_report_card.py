@@ -34,6 +34,7 @@ def table():
             ("bhscore/planted_audio/crepe_tiny.permuted/bh/decoding", 0.1),
             ("encode/planted_audio/crepe_tiny/layer weighted r2/all layers, one weight per region", 0.6),
             ("encode/planted_audio/gone/r2_corrected/all", 0.2),
+            ("encode/metamer_recognition/spectemp/r2_corrected/all", 0.6),
         ]
     )
 

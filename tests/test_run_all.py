@@ -13,6 +13,7 @@ import pytest
 from miniature import build
 
 import run_all
+from lib import artefacts
 
 MODELS, TARGETS = ("a", "b", "c"), ("noise", "sine")
 DOWNLOADS = {f"download/{t}" for t in TARGETS}
@@ -443,6 +444,47 @@ def test_a_model_that_others_are_compared_with_is_read_and_run(empty):
     assert "there is no 02_extract bb" in said
 
 
+def test_models_that_judge_count_as_code_of_what_they_judge(empty):
+    empty.edit("notebooks/03_encode.ipynb", 'beside = \\"\\"', 'judged_by = \\"b\\"\\nbeside = \\"\\"')
+    empty.run("--model", "a", "--target", "sine")
+    assert "lib/models/b.py" in saved(empty, "encode", "a", "sine")["code"]
+    empty.model("b", weight="2.5")
+    said = empty.run("--model", "a", "--target", "sine", "--dry-run")
+    assert lines(said, "stale")["encode/a/sine"] == "lib/models/b.py changed"
+    said = empty.run("--model", "a", "--target", "sine", "--set", "judged_by=bb", status=2)
+    assert "bb" in said
+
+
+def test_a_plugin_can_keep_out_of_a_step(empty):
+    empty.model("b", more='\nWITHOUT = ("encode",)\n')
+    said = empty.run("--target", "sine")
+    assert "encode/b/sine" not in said
+    assert empty.folder("extract", "b", "sine").exists()
+    assert not empty.folder("encode", "b", "sine").exists()
+    assert empty.folder("encode", "a", "sine").exists()
+
+
+def test_results_are_made_again_and_compared(compendium):
+    before = compendium.written()
+    said = compendium.run("--verify")
+    assert [row.split()[:2] for row in said.splitlines() if row.startswith("same")] == [
+        ["same", step] for step in ("01_download", "02_extract", "03_encode", "08_figures")
+    ]
+    assert compendium.written() == before
+    assert not list(compendium.home.glob(".verify*"))
+
+
+def test_what_came_out_differently_is_named(compendium):
+    # A record that vouches for other contents than the code makes, as after a change of a library.
+    folder = compendium.folder("extract", "a", "sine")
+    (folder / "features.json").write_text("[1]")
+    record = json.loads((folder / "run.json").read_text())
+    record["outputs"]["features.json"] = artefacts.digest(folder / "features.json")
+    (folder / "run.json").write_text(json.dumps(record))
+    said = compendium.run("extract", "--model", "a", "--target", "sine", "--verify", "9", status=1)
+    assert "differs   02_extract a sine\n          features.json : other bytes" in said
+
+
 def test_layers_can_be_swept(finished):
     code = """
 import run_all
@@ -559,6 +601,30 @@ def test_full_disk_leaves_no_record_and_no_torn_file(small):
     assert lines(small.run(*asked, "--dry-run"), "stale") == {"encode/a/sine": "never finished"}
 
 
+def test_memory_that_runs_out_in_one_job_fails_that_job_only(small):
+    # What the system does to the largest process; the kernel has no chance to say anything.
+    small.edit("lib/models/a.py", "return 1.0", "import os; os.kill(os.getpid(), 9)")
+    small.edit("lib/models/b.py", "return 2.0", "return 3.0")
+    said = small.run(status=1)
+    assert "failed 02_extract a sine: " in said
+    assert "DeadKernelError" in said
+    assert set(lines(said, "held back")) == {"encode/a/sine", "figures"}
+    assert set(lines(said, "ran")) == {"extract/b/sine", "encode/b/sine"}
+    assert "extract/a/sine" not in small.written()
+
+
+@pytest.mark.parametrize("year", [1980, 2080])
+def test_a_wrong_clock_makes_nothing_stale_or_fresh(small, year):
+    then = (year - 1970) * 365 * 86400
+    for file in (*small.root.rglob("*"), *small.home.rglob("*")):
+        os.utime(file, (then, then))
+    assert "0 of 6 jobs" in small.run("--dry-run")
+    features = small.folder("extract", "a", "sine") / "features.json"
+    features.write_text("[2]")
+    os.utime(features, (then, then))
+    assert lines(small.run("--dry-run"), "stale")["extract/a/sine"] == "output features.json changed"
+
+
 CLUSTER = """
 from distributed import LocalCluster
 
@@ -586,3 +652,29 @@ def test_cluster_of_worker_processes_runs_the_same_jobs(small):
         assert "Traceback" not in said
     finally:
         process.communicate("\n", timeout=30)
+
+
+def test_loss_of_a_worker_costs_the_time_of_its_job_only(small):
+    (small.root / "cluster.py").write_text(CLUSTER, encoding="utf-8")
+    cluster = small.start(file="cluster.py", stderr=subprocess.DEVNULL)
+    kernel = small.folder("extract", "a", "sine") / ".kernel"
+    kernel.unlink()
+    try:
+        asked = ("extract", "--set", "pause_s=3.0")
+        process = small.start(*asked, "--scheduler", cluster.stdout.readline().strip())
+        while not kernel.exists():
+            assert process.poll() is None, process.communicate()[0]
+            time.sleep(0.05)
+        lost = psutil.Process(int(kernel.read_text()))
+        worker = lost.parent()
+        kernel.unlink()
+        worker.kill()
+        said = process.communicate(timeout=90)[0]
+        assert process.returncode == 0, said
+        assert set(lines(said, "ran")) == {"extract/a/sine", "extract/b/sine"}
+        psutil.wait_procs([lost], timeout=10)
+        assert not lost.is_running()
+        assert int(kernel.read_text()) != lost.pid
+        assert "0 of 3 jobs" in small.run(*asked, "--dry-run")
+    finally:
+        cluster.communicate("\n", timeout=30)

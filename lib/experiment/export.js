@@ -10,7 +10,7 @@
   const page = document.getElementById("page");
   const COLUMNS = [
     "experiment", "participant", "trial", "phase", "modality", "stimulus", "model", "layer", "response", "answer",
-    "correct", "rt_ms", "network_response", "network_correct", "n_choices", "seed",
+    "correct", "rt_ms", "network_response", "network_correct", "n_choices", "seed", "dealt", "shown_ms", "views",
   ];
   const PHASES = TEXTS.phases;
   const MOST_OPTIONS = 8;

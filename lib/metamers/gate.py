@@ -72,11 +72,12 @@ def examined(canvas, metamers, null, *, labeller=None, losses=None, published=No
             own["layer"], own["label_original"] = layer, natural["names"]
             own["label_metamer"] = labeller.of(canvas, seen) if labeller else ""
             notes = some["why"].sel(layer=layer).values.tolist() if "why" in some else [""] * len(exact)
+            shown = natural["x"] if published else as_saved(natural["x"], canvas.modality)
             own["faults"] = [
-                [*filter(None, [note]), *_faults(canvas, *both)]
-                for note, *both in zip(notes, natural["x"], exact, strict=True)
+                [*filter(None, [note]), *_range_faults(canvas, x), *_faults(canvas, *both)]
+                for note, x, *both in zip(notes, exact, shown, seen, strict=True)
             ]
-            rows.append(_gated(own, null, losses))
+            rows.append(_gated(own, null, losses, named=labeller is not None))
     gate = pd.concat(rows, ignore_index=True)
     ending = store.ENDINGS[canvas.modality]
     gate["original_file"] = "original/" + gate["stimulus"] + ending
@@ -201,12 +202,33 @@ def quotable(gate, *, model, target):
     Returns
     -------
     pandas.DataFrame
-        name (`metamers/<target>/<model>/pass_rate/<layer>`), value, low, high, n, unit, what.
+        name (`metamers/<target>/<model>/pass_rate/<layer>`), value, low, high, n, unit, what; and one for all
+        layers together (`…/all`), whose interval takes a stimulus' layers for one observation.
     """
     table = pass_rates({model: gate})
+    whole = {"layer": "all"} | share(gate["passed"].mean(), gate["stimulus"].nunique())
+    table = pd.concat([table, pd.DataFrame([whole])], ignore_index=True)
     names = f"metamers/{target}/{model}/pass_rate/" + table["layer"]
     what = "share of metamers that pass their gate, 95 % Wilson interval"
     return table.assign(name=names.str.lower(), unit="stimulus", what=what)[QUOTED]
+
+
+def share(value, n):
+    """A share with its interval, as of so many independent observations.
+
+    Parameters
+    ----------
+    value : float
+        0 to 1; NaN if there is nothing.
+    n : int
+
+    Returns
+    -------
+    dict
+        n, value, low, high: Wilson's 95 % interval; NaN if there is nothing.
+    """
+    low, high = proportion_confint(value * n, n, method="wilson") if n else (np.nan, np.nan)
+    return {"n": n, "value": value if n else np.nan, "low": low, "high": high}
 
 
 def _blind(null):
@@ -239,18 +261,21 @@ def _compared(canvas, seen, natural, *, published):
     return pd.concat(tables, ignore_index=True)
 
 
-def _faults(canvas, original, metamer):
-    """What is wrong with a metamer whatever a network makes of it."""
-    what = {"vision": "has no contrast", "audio": "is silent"}[canvas.modality]
+def _range_faults(canvas, metamer):
+    """What is wrong with the values of a metamer."""
     if not metamer.isfinite().all():
         yield "it holds values that are not finite"
-        return
+    elif metamer.min() < canvas.low or metamer.max() > canvas.high:
+        yield f"it leaves the range from {canvas.low:g} to {canvas.high:g}"
+
+
+def _faults(canvas, original, metamer):
+    """What is wrong with a metamer, beside its original, whatever a network makes of them."""
+    what = {"vision": "has no contrast", "audio": "is silent"}[canvas.modality]
     if original.max() == original.min():
         yield f"the natural stimulus {what}"
     if metamer.max() == metamer.min():
         yield f"it {what}"
-    if metamer.min() < canvas.low or metamer.max() > canvas.high:
-        yield f"it leaves the range from {canvas.low:g} to {canvas.high:g}"
     if torch.equal(original, metamer):
         yield "it is the natural stimulus itself"
 
@@ -267,7 +292,7 @@ def _course(losses, own):
     return [tuple(by_stimulus[stimulus].iloc[[0, -1]]) for stimulus in own["stimulus"]]
 
 
-def _gated(own, null, losses):
+def _gated(own, null, losses, *, named):
     """Verdicts on the metamers of a layer."""
     part = null[null["layer"] == own["layer"].iloc[0]]
     limits, blind = part.set_index("measure")["maximum"], list(_blind(part))
@@ -276,7 +301,7 @@ def _gated(own, null, losses):
         why = [*row.pop("faults"), *blind, *([] if losses is None else _loss_faults(first, last))]
         why += [fault for measure in MEASURES for fault in _likeness_faults(measure, row, limits)]
         both = row["label_original"], row["label_metamer"]
-        agrees = bool(both[0] and both[0] == both[1]) if any(both) else ""
+        agrees = bool(both[0] and both[0] == both[1]) if named else ""
         if agrees is False:
             why.append(f"named {both[1] or 'nothing'}, not {both[0] or 'anything'}")
         row |= {f"null_{measure}": limits[measure] for measure in MEASURES}

@@ -152,14 +152,20 @@ def quotable(found):
     Returns
     -------
     pandas.DataFrame
-        name (`metamers/<target>/<generator>/recognised/<judge>/<layer>`), value, low, high, n, unit, what.
+        name (`metamers/<target>/<generator>/recognised/<judge>/<layer>`), value, low, high, n, unit, what; and
+        one over all layers and the judges other than the generator (`…/recognised/all`), whose interval takes
+        all judgements of a stimulus for one observation.
     """
-    parts = [found["target"], found["generator"], "recognised", found["judge"], found["layer"]]
-    names = "metamers"
-    for part in parts:
-        names = names + "/" + part
+    head = "metamers/" + found["target"] + "/" + found["generator"] + "/recognised/"
+    each = found.assign(name=head + found["judge"] + "/" + found["layer"])
+    others, rows = found[(found["judge"] != found["generator"]) & (found["n"] > 0)], []
+    for (target, generator), part in others.groupby(["target", "generator"], sort=False):
+        mean = np.average(part["value"], weights=part["n"])
+        name = f"metamers/{target}/{generator}/recognised/all"
+        rows.append({"name": name} | gate.share(mean, int(part["n"].max())))
+    table = pd.concat([each, pd.DataFrame(rows)], ignore_index=True) if rows else each
     what = "share of gated metamers that the judge names as the natural stimulus, 95 % Wilson interval"
-    return found.assign(name=names.str.lower(), unit="stimulus", what=what)[QUOTED]
+    return table.assign(name=table["name"].str.lower(), unit="stimulus", what=what)[QUOTED]
 
 
 def _names(seen, labeller, folder, table, batch_size):

@@ -1,6 +1,19 @@
 """Figures: the look they share, and a module per topic; every function draws a tidy table, nothing else."""
 
-from lib.plotting import correction, encoding, functional_maps, layer_weighted, maps, partition, rsa
+from lib.plotting import (
+    bhscore,
+    correction,
+    decoding,
+    encoding,
+    functional_maps,
+    layer_weighted,
+    maps,
+    metamers,
+    partition,
+    recognition,
+    report_card,
+    rsa,
+)
 from lib.plotting.look import (
     NUMBERS,
     STYLE,
@@ -16,7 +29,7 @@ from lib.plotting.look import (
 )
 
 __all__ = [
-    "NUMBERS", "STYLE", "assignment", "colour", "component_panels", "correction", "encoding", "functional_maps",
-    "label", "layer_weighted", "maps", "partition", "planted_panels", "recovered", "rsa", "save_figure",
-    "save_numbers", "score_bars",
+    "NUMBERS", "STYLE", "assignment", "bhscore", "colour", "component_panels", "correction", "decoding", "encoding",
+    "functional_maps", "label", "layer_weighted", "maps", "metamers", "partition", "planted_panels", "recognition",
+    "recovered", "report_card", "rsa", "save_figure", "save_numbers", "score_bars",
 ]  # fmt: skip

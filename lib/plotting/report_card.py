@@ -81,4 +81,7 @@ def _rungs(here, ax):
         ax.errorbar(
             rows["place"], rows["value"], yerr=error, fmt="o-", color=colour(network), ms=4, capsize=2
         )
-    ax.set_ylim(min(0, *here["low"].fillna(0)), None)
+    ax.set_ylim(min(0, here["low"].min()) if here["low"].notna().any() else 0, None)
+    if here.empty:
+        ax.text(0.5, 0.5, "not run", ha="center", transform=ax.transAxes, color="0.5")
+        ax.set_yticks([])

@@ -10,6 +10,8 @@ from lib import plugins
 
 COLUMNS = ["experiment", "participant", "trial", "phase", "modality", "stimulus", "model", "layer", "response",
            "answer", "correct", "rt_ms", "network_response", "network_correct", "n_choices", "seed"]  # fmt: skip
+# What the page adds: condition that the original stands in for, time shown, how often the trial was begun.
+OPTIONAL = ["dealt", "shown_ms", "views"]
 TEXT = ["experiment", "participant", "phase", "modality", "stimulus", "model", "layer", "response", "answer",
         "network_response"]  # fmt: skip
 PHASES = ("check", "practice", "demo", "main", "catch")
@@ -25,7 +27,7 @@ def read(paths):
     Parameters
     ----------
     paths : iterable of str or pathlib.Path
-        CSV files with the columns COLUMNS in any order, each of one or several participants.
+        CSV files with the columns COLUMNS, and perhaps OPTIONAL, in any order, each of one or several participants.
 
     Returns
     -------
@@ -171,7 +173,7 @@ def _read(path):
     """One file, checked."""
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     lacking = [c for c in COLUMNS if c not in table]
-    unknown = [c for c in table if c not in COLUMNS]
+    unknown = [c for c in table if c not in COLUMNS + OPTIONAL]
     if lacking or unknown or table.empty:
         raise ValueError(
             f"{path.name} lacks columns {lacking}, has unknown ones {unknown} and {len(table)} rows; right are "
@@ -186,7 +188,7 @@ def _read(path):
         )
     _check(table, path.name)
     return (
-        table[COLUMNS]
+        table[[c for c in COLUMNS + OPTIONAL if c in table]]
         .astype({"trial": int, "correct": bool, "n_choices": int, "seed": int})
         .assign(file=path.name)
     )
