@@ -62,7 +62,7 @@ def adversarial(canvas, x, truth, attack, *, layer=labels.OUTPUT, time_axis=None
     ----------
     canvas : lib.metamers.canvas.Canvas
     x : tensor (n, …)
-        In canvas units.
+        In canvas units, on any device.
     truth : int tensor (n,)
         Class that each is to be, and not to be taken for.
     attack : Attack
@@ -74,7 +74,7 @@ def adversarial(canvas, x, truth, attack, *, layer=labels.OUTPUT, time_axis=None
     Returns
     -------
     tensor (n, …)
-        Within the range of the canvas, and no farther from `x` than `epsilon`.
+        Within the range of the canvas, and no farther from `x` than `epsilon`; on the network's device.
 
     Raises
     ------
@@ -87,7 +87,8 @@ def adversarial(canvas, x, truth, attack, *, layer=labels.OUTPUT, time_axis=None
     Feather et al. (2023), doi:10.1038/s41593-023-01442-0, where the highest loss counted; its L1 steps (sparse,
     Tramèr & Boneh 2019, arXiv:1904.13000) scale what lies outside, and miss the optimum of a linear network.
     """
-    if x.min() < canvas.low or x.max() > canvas.high:
+    x, truth = x.to(canvas.device), truth.to(canvas.device)
+    if not (canvas.low <= x.min() and x.max() <= canvas.high):
         raise ValueError(f"stimuli leave the range of the canvas, {canvas.low:g} to {canvas.high:g}")
     if not attack.epsilon:
         return x.clone()
@@ -138,10 +139,10 @@ def evaluation(canvas, x, truth, norm, *, epsilons=None, labeller=None, batch_si
     where = {"layer": labels.OUTPUT} if labeller is None else {
         "layer": labeller.layer, "time_axis": labeller.time_axis,
     }  # fmt: skip
-    batches = range(0, len(x), batch_size)
+    x, batches = x.to(canvas.device), range(0, len(x), batch_size)
     if truth is None:
         truth = torch.cat([classes(canvas, x[i : i + batch_size], **where) for i in batches])
-    rows = []
+    truth, rows = truth.to(canvas.device), []
     for epsilon in EPSILONS[norm] if epsilons is None else epsilons:
         attack, right, largest = Attack(norm, epsilon, **how), [], 0.0
         for i in batches:
@@ -190,7 +191,7 @@ def size(added, norm):
 
 def _scores(canvas, x, layer, time_axis):
     """Scores (n, class)."""
-    inputs = canvas.inputs(x)
+    inputs = canvas.inputs(x.to(canvas.device))
     if layer == labels.OUTPUT:
         found = canvas.module(inputs)
     else:

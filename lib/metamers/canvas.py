@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import itertools
 
 import numpy as np
 import torch
@@ -48,6 +49,12 @@ class Canvas:
     preprocess: object
     scale: torch.Tensor | None = None
     offset: torch.Tensor | None = None
+
+    @property
+    def device(self):
+        """Where the network is; the CPU if it holds no numbers."""
+        held = itertools.chain(self.module.parameters(), self.module.buffers())
+        return next((tensor.device for tensor in held), torch.device("cpu"))
 
     def inputs(self, x):
         """What the network is given for stimuli in canvas units.

@@ -76,14 +76,14 @@ class Labeller:
         ----------
         canvas : lib.metamers.canvas.Canvas
         x : tensor (n, …)
-            In canvas units.
+            In canvas units, on any device.
 
         Returns
         -------
         list of str
         """
         with torch.inference_mode():
-            inputs = canvas.inputs(x)
+            inputs = canvas.inputs(x.to(canvas.device))
             if self.layer == OUTPUT:
                 return self.label(canvas.module(inputs))
             scores = activations.record(canvas.module, inputs, [self.layer], stop=True)[self.layer]

@@ -8,6 +8,7 @@ import xarray as xr
 
 from lib import artefacts, plugins
 
+MOST_BYTES = 200  # of a file's name without what is added while it is written
 AXES = {"vision": ("channel", "row", "column"), "audio": ("sample",)}
 
 
@@ -74,12 +75,14 @@ def originals(canvas, table):
     Raises
     ------
     ValueError
-        If a stimulus has no file, cannot be shown to the network, or differs in size from the first.
+        If a stimulus has no file, cannot be shown to the network, differs in size from the first, or has a name
+        that cannot be one of a file.
     """
     made = {}
     for row in table.itertuples():
         if not isinstance(row.file, str) or not row.file:
             raise ValueError(f"stimulus {row.stimulus!r} has no file: its data set does not hand it on")
+        _require_name(row.stimulus)
         made[row.stimulus] = canvas.stimulus(artefacts.home() / "data" / row.file, sha256=row.sha256)
     shapes = {name: tuple(x.shape) for name, x in made.items()}
     first = next(iter(shapes), None)
@@ -87,6 +90,17 @@ def originals(canvas, table):
     if odd:
         raise ValueError(f"stimulus {odd[0]!r} has shape {shapes[odd[0]]}, {first!r} has {shapes[first]}")
     return labelled(canvas, made)
+
+
+def _require_name(stimulus):
+    """Refuse a name under which no metamer can be written into its folder."""
+    parts = stimulus.split("/") if isinstance(stimulus, str) else [""]
+    odd = any(part in ("", ".", "..") or "\0" in part or len(part.encode()) > MOST_BYTES for part in parts)
+    if odd:
+        raise ValueError(
+            f"stimulus {stimulus!r} has no name that a file can have: at most {MOST_BYTES} bytes between slashes, none "
+            "empty, . or .."
+        )
 
 
 def labelled(canvas, tensors):

@@ -73,9 +73,8 @@ def activity(canvas, x, layers):
     dict of str to float32 tensor (n, unit)
         On the network's device.
     """
-    state = next(iter(canvas.module.state_dict().values()), x)
     with torch.inference_mode():
-        inputs = canvas.inputs(x.to(state.device))
+        inputs = canvas.inputs(x.to(canvas.device))
         found = activations.record(canvas.module, inputs, layers, stop=True)
         return {layer: found[layer].flatten(1).float() for layer in layers}
 

@@ -132,6 +132,8 @@ class _Run:
                 memory=memory,
                 limits=(self.canvas.low, self.canvas.high),
             )
+        if batch.block == 0 and rule.loss != "relative":
+            trace[0] = self.loss(start, on)  # the course of a metamer begins and ends with the same loss
         final = self.loss(x, on)
         if not rule.published and rule.loss == "relative":
             best, kept = _better(best, kept, final, x)
