@@ -13,6 +13,8 @@ import xarray as xr
 from lib import plugins
 
 ROOT = Path(__file__).resolve().parents[1]
+# How others write in tables that there is no value.
+MISSING = ("", "NA", "N/A", "n/a", "<NA>", "#N/A", "NaN", "nan", "-nan", "-NaN", "NULL", "null", "None")
 
 # The default join drops stimuli that do not match, silently; here a mismatch is an error.
 xr.set_options(arithmetic_join="exact")
@@ -118,8 +120,13 @@ def load_table(path, **types):
     Returns
     -------
     pandas.DataFrame
+        NaN where nothing is written. In columns said to be of text all else is text: a stimulus may be called NA.
     """
-    return pd.read_csv(path, dtype=types or None)
+    texts = [name for name, kind in types.items() if kind is str]
+    if not texts:
+        return pd.read_csv(path, dtype=types or None)
+    missing = {name: [""] if name in texts else MISSING for name in pd.read_csv(path, nrows=0).columns}
+    return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=missing)
 
 
 def save_all(contents, folder):

@@ -147,3 +147,21 @@ def test_finished_lists_results_of_plugins_that_exist_and_fit(monkeypatch):
         "folder": artefacts.directory("encode", "a", "t"),
     }
     assert artefacts.finished("rsa") == []
+
+
+def test_names_that_look_like_nothing_are_kept_in_columns_of_text(tmp_path):
+    table = pd.DataFrame(
+        {"stimulus": ["NA", "nan", "007", "None"], "value": [1.0, np.nan, 3.0, np.nan], "note": "a"}
+    )
+    artefacts.save_table(table.assign(note=["NA", "", "b", "c"]), tmp_path / "t.csv")
+    found = artefacts.load_table(tmp_path / "t.csv", stimulus=str)
+    assert found["stimulus"].tolist() == table["stimulus"].tolist()
+    assert found["value"].isna().tolist() == [False, True, False, True]
+    assert found["note"].isna().tolist() == [True, True, False, False]
+    assert artefacts.load_table(tmp_path / "t.csv", note=str)["note"].isna().tolist() == [
+        False,
+        True,
+        False,
+        False,
+    ]
+    assert artefacts.load_table(tmp_path / "t.csv")["stimulus"].isna().tolist() == [True, True, False, True]
