@@ -23,8 +23,11 @@ PROBED_UNITS, READ_PER_S = 256, 1e9
 # Modules whose change makes what older ones decoded worthless.
 SOLVER = (
     "presentations",
+    "measured",
     "selected_ridge",
     "subsets",
+    "subsets_on_device",
+    "devices",
     "definite",
     "decoding_accuracy",
     "correction",
@@ -154,7 +157,7 @@ def chance(source, responses, *, settings=DEFAULT, n_units=20):
     source, responses, settings
         As for `decode`; the seed also shuffles.
     n_units : int
-        Of each layer.
+        Of each layer, spread over those that are decoded.
 
     Returns
     -------
@@ -162,7 +165,8 @@ def chance(source, responses, *, settings=DEFAULT, n_units=20):
         Correlations over test stimuli in the first subject and split, with coordinate `layer` (unit).
     """
     plan, rng = presentations.plan(responses, settings.n_splits), np.random.default_rng(settings.seed)
-    chosen = {layer: index[:n_units] for layer, index in units(source, seed=settings.seed).items()}
+    drawn = units(source, n_units=settings.n_units, seed=settings.seed)
+    chosen = {layer: _spread(index, n_units) for layer, index in drawn.items()}
     rows = features.select(features.identifiers(source), plan.known + plan.stimuli)
     columns = np.concatenate(
         [_columns(source, layer, index)[rows] for layer, index in chosen.items()], axis=1
@@ -193,7 +197,8 @@ def forecast(source, responses, *, settings=DEFAULT, n_probed=8):
     Returns
     -------
     dict
-        `seconds` of wall time, which other work on the machine lengthens; `memory` and `bytes` (on disk), in bytes;
+        `seconds` of wall time, which other work on the machine lengthens; `memory` (the responses, and what is held at
+        once besides; libraries come on top) and `bytes` (on disk), in bytes;
         `n_units`, of all layers, and `n_cells` (splits times regions of subjects).
 
     Raises
@@ -209,7 +214,7 @@ def forecast(source, responses, *, settings=DEFAULT, n_probed=8):
     rows, found = features.select(features.identifiers(source), plan.known + plan.stimuli), {}
     for i, at in enumerate(tried.tolist()):
         layer = list(chosen)[i % len(chosen)]
-        index = chosen[layer][np.unique(np.linspace(0, len(chosen[layer]) - 1, PROBED_UNITS).astype(int))]
+        index = _spread(chosen[layer], PROBED_UNITS)
         seconds = _timed(
             _columns(source, layer, index)[rows], (responses, plan, plan.places[at]), settings, n_units
         )
@@ -217,12 +222,31 @@ def forecast(source, responses, *, settings=DEFAULT, n_probed=8):
     widths = sorted(found)
     seconds = np.interp(sizes, widths, [np.mean(found[width]) for width in widths]).sum()
     read = 4 * len(rows) * sum(int(index[-1]) for index in chosen.values())
-    n_samples = responses.sizes["repeat"] * plan.trains.sum(axis=1).max()
-    memory = sum(8 * (2 * n_samples + len(plan.known) + 2 * size) * size for size in sizes)
     n_cells = len(plan.places)
     stored = 4 * n_units * len(plan.stimuli) * (len(plan.splits) * len(plan.subjects) * len(plan.rois) + 1)
-    numbers = {"seconds": float(seconds + read / READ_PER_S), "memory": int(memory), "bytes": stored}
+    numbers = {
+        "seconds": float(seconds + read / READ_PER_S),
+        "memory": _memory(responses, plan),
+        "bytes": stored,
+    }
     return numbers | {"n_units": n_units, "n_cells": n_cells}
+
+
+def _memory(responses, plan, block=500):
+    """Bytes of the responses, of what each region keeps (inputs as given, centred and summed), and of work on one."""
+    sizes = np.array([len(plan.voxels[place[1:]]) for place in plan.places])
+    n_repeats = responses.sizes["test_repeat" if plan.trains.all() else "repeat"]
+    n_samples = responses.sizes["repeat"] * plan.trains.sum(axis=1).max()
+    tests = max(len(plan.tested(split)) for split in range(len(plan.splits)))
+    kept = (2 * n_samples + len(plan.known) + (n_repeats + 1) * tests + 2 * sizes) * sizes
+    widest, cells = sizes.max(), len(plan.splits) * len(plan.subjects) * len(plan.rois)
+    work = widest * (3 * block + 4 * widest) + block * (cells * len(plan.stimuli) + 2 * n_repeats * tests)
+    return int(responses.nbytes + 8 * (kept.sum() + work))
+
+
+def _spread(index, n):
+    """Some of the drawn units, evenly from the first to the last."""
+    return index[np.unique(np.linspace(0, len(index) - 1, n).astype(int))]
 
 
 def _timed(columns, what, settings, n_units):
@@ -270,7 +294,8 @@ def _design(responses, plan, place, settings):
     train = plan.trains[place[0]]
     samples = presentations.samples(responses, plan.voxels[place[1:]], train, published=settings.published)
     how = {"alpha": settings.alpha, "n_feat": settings.n_selected, "device": settings.device}
-    inputs = selected_ridge.prepare(samples.X, samples.rows, published=settings.published, **how)
+    how |= {"n_rows": int(train.sum()), "published": settings.published}
+    inputs = selected_ridge.prepare(samples.X, samples.rows, **how)
     return Design(place, np.flatnonzero(train), plan.tested(place[0]), samples, inputs)
 
 
@@ -471,7 +496,8 @@ def identity(source, responses, settings, *, code):
         values = responses[name].values
         values = np.char.encode(values.astype(str), "utf-8") if values.dtype.kind in "UO" else values
         digest.update(f"{name} {values.shape} {values.dtype}".encode())
-        digest.update(np.ascontiguousarray(values).tobytes())
+        # Not as bytes of their own, which would be all responses once more.
+        digest.update(np.ascontiguousarray(values).reshape(-1).view(np.uint8))
     with h5py.File(source) as file:
         made_of = str(file.attrs["digest"])
     files = [artefacts.digest(artefacts.ROOT / "lib" / f"{name}.py") for name in code]

@@ -206,14 +206,18 @@ def counts(decoding):
     Returns
     -------
     pandas.DataFrame
-        quantity (a short name), what (in words), count, of (number of cases looked at).
+        quantity (a short name), what (in words), count, of (number of cases looked at). With fewer than three test
+        stimuli nothing is significant.
     """
     r, known = decoding["accuracy"], np.isfinite(decoding["n_voxels"])
     n_voxels = int(decoding["n_voxels"].where(known, 0).sum())
     there = r.where(known, drop=False)
     n_cases = int(known.sum()) * r.sizes["unit"]
-    significant = significance.p_value(np.clip(there, -1, 1), decoding.attrs["n_test"]) < 0.05
-    low, high = significance.threshold(decoding.attrs["n_test"], 0.05, published="nonaka2021")
+    n, published = decoding.attrs["n_test"], {"published": "nonaka2021"}
+    bounds = [
+        significance.threshold(n, 0.05, **how) if n > 2 else (np.nan, np.nan) for how in ({}, published)
+    ]
+    significant, within = ((there > low) & (there < high) for low, high in bounds)
     undefined = int((known & np.isnan(r)).sum())
     lacking = known & np.isfinite(r) & np.isnan(decoding["corrected"])
     cases = {
@@ -222,9 +226,9 @@ def counts(decoding):
         "undefined": ("undefined accuracies", undefined, n_cases),
         "undefined_corrected": ("accuracies that cannot be corrected for noise", lacking.sum(), n_cases - undefined),
         "above_1": ("corrected accuracies above 1", (decoding["corrected"] > 1).sum(), n_cases - undefined),
-        "significant": ("positive accuracies with p < .05", (significant & (r > 0)).sum(), n_cases - undefined),
+        "significant": ("positive accuracies with p < .05", significant.sum(), n_cases - undefined),
         "significant_published": (
-            "accuracies within the published bounds of p < .05", ((r > low) & (r < high)).sum(), n_cases - undefined,
+            "accuracies within the published bounds of p < .05", within.sum(), n_cases - undefined,
         ),
     }  # fmt: skip
     rows = [(name, what, int(count), int(of)) for name, (what, count, of) in cases.items()]

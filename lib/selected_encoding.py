@@ -62,9 +62,10 @@ def encode(source, responses, folder, *, settings=decoding.DEFAULT):
     Returns
     -------
     xarray.Dataset
-        `accuracy` (split, layer, voxel), float32, NaN also for voxels that do not vary or lack values. A voxel of
-        several regions is there once for each. Coordinates `subject` and `roi` of the voxels; `constant_units` (split,
-        layer), units that do not vary over train stimuli. Attributes as from `decoding.decode`.
+        `accuracy` (split, layer, voxel), float32, NaN also for voxels that do not vary or lack values, and where no
+        unit of the layer varies. A voxel of several regions is there once for each. Coordinates `subject` and `roi` of
+        the voxels; `constant_units` (split, layer), units that do not vary over train stimuli. Attributes as from
+        `decoding.decode`.
 
     Raises
     ------
@@ -141,10 +142,19 @@ def _layer(source, layer, plan, groups, settings):
         X, tested, constant = _inputs(source, layer, plan, split, settings.published)
         n_constant.append(int(constant))
         for group in of_split:
-            fit = decoding.rounded(_prepared(X, group, settings).fit(group.Y), settings.published)
-            r = decoding_accuracy.profile(group.test, selected_ridge.predict(fit, tested))
+            r = np.full(len(group.voxels), np.nan)
+            if _varies(X, group):
+                fit = decoding.rounded(_prepared(X, group, settings).fit(group.Y), settings.published)
+                r = decoding_accuracy.profile(group.test, selected_ridge.predict(fit, tested))
             found.append((split, group.voxels, r))
     return found, n_constant
+
+
+def _varies(X, group):
+    """Whether any unit is finite and varies over the stimuli of a group."""
+    shown = X[np.unique(group.rows)]
+    parts = (shown[:, start : start + 8192] for start in range(0, X.shape[1], 8192))
+    return any((np.isfinite(part).all(axis=0) & (part != part[:1]).any(axis=0)).any() for part in parts)
 
 
 def _labelled(found, responses, plan):

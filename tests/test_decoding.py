@@ -277,6 +277,66 @@ def test_the_penalised_bias_matters_where_stimuli_were_not_shown_equally_often(c
     assert offset.std("stimulus").max() < 0.02
 
 
+@pytest.mark.parametrize("lacking", [[0, 7], [39], [38, 39]])
+def test_train_stimuli_that_a_subject_was_not_shown_are_left_out(case, tmp_path, lacking):
+    source, responses = case
+    values = responses["response"].values.copy()
+    values[:, lacking, :21] = np.nan
+    odd = responses.assign(response=(responses["response"].dims, values))
+    found = decoding.decode(source, odd, tmp_path / "odd", settings=SETTINGS)
+    # Features are scaled by all train stimuli there or by those left, which a free bias and correlations hardly see.
+    left = responses.drop_isel(stimulus=lacking)
+    expected = decoding.decode(source, left, tmp_path / "left", settings=SETTINGS)
+    np.testing.assert_allclose(found["accuracy"][0, 0], expected["accuracy"][0, 0], atol=1e-6)
+    whole = decoding.decode(source, responses, tmp_path / "whole", settings=SETTINGS)
+    np.testing.assert_allclose(found["accuracy"][0, 1], whole["accuracy"][0, 1], atol=1e-6)
+
+
+def test_all_that_computes_counts_for_what_is_taken_over():
+    assert {"subsets_on_device", "devices", "measured"} <= set(decoding.SOLVER)
+    assert all((artefacts.ROOT / "lib" / f"{name}.py").is_file() for name in decoding.CODE)
+
+
+def test_identity_sees_every_value_and_name(case):
+    source, responses = case
+
+    def said(one):
+        return decoding.identity(source, one, SETTINGS, code=decoding.CODE)["responses"]
+
+    values = responses["response"].values.copy()
+    values[2, 39, 41] = np.nextafter(values[2, 39, 41], 9)
+    other = responses.assign(response=(responses["response"].dims, values))
+    names = responses.assign_coords(test_stimulus=["odd", *responses["test_stimulus"].values[1:]])
+    turned = responses.transpose("voxel", ...)
+    regions_ = responses.assign_coords(roi=("voxel", responses["roi"].values[::-1].copy()))
+    assert len({said(one) for one in (responses, other, names, turned, regions_)}) == 5
+    assert said(responses) == said(responses.copy(deep=True))
+
+
+def test_shuffled_units_are_spread_over_those_decoded(tmp_path):
+    source, responses = regions.case(tmp_path, n_units=30)
+    with h5py.File(source, "r+") as file:
+        file.attrs["time"] = "averaged"
+    settings = decoding.Settings(3.0, 4, n_units=10)
+    found = decoding.chance(source, responses, settings=settings, n_units=4)
+    drawn = decoding.units(source, n_units=10)["second"]
+    names = found["unit"].values[found["layer"].values == "second"].tolist()
+    assert names == decoding.identifiers("second", drawn[[0, 3, 6, 9]])
+
+
+def test_forecast_memory_covers_responses_and_what_regions_keep(case):
+    source, responses = case
+    found = decoding.forecast(source, responses, settings=SETTINGS)["memory"]
+    plan = decoding.presentations.plan(responses, 1)
+    kept = 0
+    for place in plan.places:
+        design = decoding._design(responses, plan, place, SETTINGS)
+        samples, inputs = design.samples, design.inputs
+        arrays = samples.X, samples.test, samples.repeats, inputs.centred, inputs.summed
+        kept += sum(array.nbytes for array in arrays)
+    assert kept + responses.nbytes < found < 3 * (kept + responses.nbytes) + 8e6
+
+
 def test_stimuli_without_features_are_named(case, tmp_path):
     source, responses = case
     other = responses.assign_coords(test_stimulus=["odd", *responses["test_stimulus"].values[1:]])

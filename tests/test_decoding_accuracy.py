@@ -171,6 +171,12 @@ def test_everything_odd_is_counted(decoded):
     assert table.loc["above_1", "count"] == (decoded["corrected"].values > 1).sum()
 
 
+def test_of_two_test_stimuli_nothing_is_significant(decoded):
+    table = decoding_accuracy.counts(decoded.assign_attrs(n_test=2)).set_index("quantity")
+    assert table.loc[["significant", "significant_published"], "count"].tolist() == [0, 0]
+    assert table.loc["undefined", ["count", "of"]].tolist() == [1, 18]
+
+
 def test_numbers_are_named_by_target_model_quantity_layer_and_region(decoded):
     table = decoding_accuracy.summary(decoded).assign(target="Small", model="toy")
     rows = decoding_accuracy.quotable(table)

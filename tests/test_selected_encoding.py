@@ -6,7 +6,7 @@ import xarray as xr
 from scipy import stats
 from test_decoding import brute_force
 
-from lib import decoding, features, selected_encoding, selected_ridge, solver_cost
+from lib import bhscore, bhscore_inference, decoding, features, selected_encoding, selected_ridge, solver_cost
 
 SETTINGS = decoding.Settings(alpha=3.0, n_selected=4)
 
@@ -80,6 +80,44 @@ def test_a_dead_unit_is_left_out_and_as_published_makes_the_layer_undefined(case
     published = selected_encoding.encode(source, responses, tmp_path / "b", settings=settings)
     undefined = np.isnan(published["accuracy"]).all("voxel").values[0]
     np.testing.assert_array_equal(undefined, [False, True, False])
+
+
+@pytest.mark.parametrize("published", [None, "nonaka2021"])
+@pytest.mark.parametrize("value", [0.7, np.inf])
+def test_a_dead_layer_is_undefined_and_leaves_the_others_alone(case, tmp_path, published, value):
+    source, responses = case
+    settings = decoding.Settings(3.0, 4, published=published)
+    before = selected_encoding.encode(source, responses, tmp_path / "a", settings=settings)
+    with h5py.File(source, "r+") as file:
+        file["second"][...] = np.full(file["second"].shape, value)
+    found = selected_encoding.encode(source, responses, tmp_path / "b", settings=settings)
+    assert np.isnan(found["accuracy"].sel(layer="second")).all()
+    assert found["constant_units"].values.tolist() == [[0, 12, 0]]
+    others = ["first", "third"]
+    np.testing.assert_array_equal(found["accuracy"].sel(layer=others), before["accuracy"].sel(layer=others))
+
+
+def test_a_subject_that_lacks_the_first_of_overlapping_regions_is_scored(case, tmp_path):
+    source, responses = case
+    subject, roi = responses["subject"].values, responses["roi"].values
+    inside = np.array([roi == name for name in regions.ROIS])
+    inside[0, subject == "p0"] = False
+    inside[1, np.flatnonzero((roi == "C") & (subject == "p0"))[:2]] = True
+    odd = responses.assign(in_roi=(("region", "voxel"), inside)).assign_coords(region=list(regions.ROIS))
+    decoded = decoding.decode(source, odd, tmp_path, settings=SETTINGS)
+    encoded = selected_encoding.encode(source, odd, tmp_path, settings=SETTINGS)
+    assert decoded["roi"].values.tolist() == list(regions.ROIS)
+    mean = {"decoding": decoded["accuracy"].mean("split"), "encoding": encoded["accuracy"].mean("split")}
+    tables = {
+        "decoding": bhscore.counts(bhscore.top_rois(mean["decoding"], n_stimuli=20)),
+        "encoding": bhscore.counts(
+            bhscore.top_layers(mean["encoding"], n_stimuli=20, rois=list(regions.ROIS))
+        ),
+    }
+    assert tables["encoding"]["subject"].values.tolist() == ["p1", "p0"]
+    found = bhscore_inference.over_subjects(tables)
+    assert np.isfinite(found["value"]).all()
+    assert tables["decoding"].sel(subject="p0", roi="A").sum() == 0
 
 
 def test_splits_are_tested_on_their_own_stimuli(case, tmp_path):
