@@ -1,5 +1,7 @@
 """The encoders of Taskonomy have the published names, shapes and arithmetic, and see what they were shown."""
 
+import dataclasses
+import functools
 import re
 from collections import Counter
 
@@ -8,9 +10,11 @@ import pytest
 import skimage.color
 import skimage.transform
 import torch
+import toy
 from torch.nn import functional
 
 from lib import controls, models, plugins, weights
+from lib.metamers import canvas
 from lib.models import taskonomy
 
 NAMES = [name for name in plugins.names("model") if name.startswith("taskonomy_")]
@@ -252,3 +256,19 @@ def test_grey_pictures_have_known_values():
             np.full((20, 20, 3), value, np.uint8), ABOUT["taskonomy_denoise"]["INPUT"]
         )
         assert torch.allclose(found, torch.tensor(expected))
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "colorization", "class_1000", "random"])
+def test_members_without_metamers_are_those_that_clip_or_see_no_colour(name):
+    alike = [about for about in ABOUT.values() if about["INPUT"] == ABOUT[f"taskonomy_{name}"]["INPUT"]]
+    without = {"metamers" in about.get("WITHOUT", ()) for about in alike}
+    assert len(without) == 1
+    settings = alike[0]["INPUT"]
+    preprocess = functools.partial(taskonomy.preprocess, settings=settings)
+    model = toy.vision(toy.network(torch.nn.Identity()), ("0",))
+    model = dataclasses.replace(model, preprocess=preprocess, settings=settings)
+    if without == {False}:
+        assert canvas.of(model).scale.diag().tolist() == [2, 2, 2]
+    else:
+        with pytest.raises(ValueError, match="not affine"):
+            canvas.of(model)

@@ -41,6 +41,7 @@ VARIANTS = {
         "COLOUR": "#08306b",
         "WEIGHTS": "autoencoding_encoder-e35146c09253720e97c0a7f8ee4e896ac931f5faa1449df003d81e6089ac6307.pth",
         "INPUT": {"size": 256, "clip": (0.1, 0.9), "lightness": False},
+        "WITHOUT": ("metamers",),
     },
     "taskonomy_class_1000": {
         "LABEL": "Taskonomy object class",
@@ -71,6 +72,7 @@ VARIANTS = {
         "COLOUR": "#08519c",
         "WEIGHTS": "colorization_encoder-5ed817acdd28d13e443d98ad15ebe1c3059a3252396a2dff6a2090f6f86616a5.pth",
         "INPUT": {"size": 256, "clip": (0.0, 1.0), "lightness": True},
+        "WITHOUT": ("metamers",),
     },
     "taskonomy_curvature": {
         "LABEL": "Taskonomy curvature",
@@ -81,6 +83,7 @@ VARIANTS = {
         "COLOUR": "#8bc34a",
         "WEIGHTS": "curvature_encoder-3767cf5d06d9c6bca859631eb5a3c368d66abeb15542171b94188ffbe47d7571.pth",
         "INPUT": {"size": 256, "clip": (0.1, 0.9), "lightness": False},
+        "WITHOUT": ("metamers",),
     },
     "taskonomy_denoise": {
         "LABEL": "Taskonomy denoising",
@@ -91,6 +94,7 @@ VARIANTS = {
         "COLOUR": "#2171b5",
         "WEIGHTS": "denoising_encoder-b64cab95af4a2c565066a7e8effaf37d6586c3b9389b47fff9376478d849db38.pth",
         "INPUT": {"size": 256, "clip": (0.1, 0.9), "lightness": False},
+        "WITHOUT": ("metamers",),
     },
     "taskonomy_edge2d": {
         "LABEL": "Taskonomy 2D edges",
@@ -101,6 +105,7 @@ VARIANTS = {
         "COLOUR": "#4292c6",
         "WEIGHTS": "edge_texture_encoder-be2d686a6a4dfebe968d16146a17176eba37e29f736d5cd9a714317c93718810.pth",
         "INPUT": {"size": 256, "clip": (0.1, 0.9), "lightness": False},
+        "WITHOUT": ("metamers",),
     },
     "taskonomy_edge3d": {
         "LABEL": "Taskonomy 3D edges",
@@ -111,6 +116,7 @@ VARIANTS = {
         "COLOUR": "#00441b",
         "WEIGHTS": "edge_occlusion_encoder-5ac3f3e918131f61e01fe95e49f462ae2fc56aa463f8d353ca84cd4e248b9c08.pth",
         "INPUT": {"size": 256, "clip": (0.1, 0.9), "lightness": False},
+        "WITHOUT": ("metamers",),
     },
     "taskonomy_inpainting_whole": {
         "LABEL": "Taskonomy inpainting",
@@ -131,6 +137,7 @@ VARIANTS = {
         "COLOUR": "#9ecae1",
         "WEIGHTS": "keypoints2d_encoder-6b77695acff4c84091c484a7b128a1e28a7e9c36243eda278598f582cf667fe0.pth",
         "INPUT": {"size": 256, "clip": (0.1, 0.9), "lightness": False},
+        "WITHOUT": ("metamers",),
     },
     "taskonomy_keypoint3d": {
         "LABEL": "Taskonomy 3D keypoints",
@@ -141,6 +148,7 @@ VARIANTS = {
         "COLOUR": "#006d2c",
         "WEIGHTS": "keypoints3d_encoder-7e3f1ec97b82ae30030b7ea4fec2dc606b71497d8c0335d05f0be3dc909d000d.pth",
         "INPUT": {"size": 256, "clip": (0.1, 0.9), "lightness": False},
+        "WITHOUT": ("metamers",),
     },
     "taskonomy_reshade": {
         "LABEL": "Taskonomy reshading",
@@ -151,6 +159,7 @@ VARIANTS = {
         "COLOUR": "#41ab5d",
         "WEIGHTS": "reshading_encoder-de456246e171dc8407fb2951539aa60d75925ae0f1dbb43f110b7768398b36a6.pth",
         "INPUT": {"size": 256, "clip": (0.1, 0.9), "lightness": False},
+        "WITHOUT": ("metamers",),
     },
     "taskonomy_rgb2depth": {
         "LABEL": "Taskonomy z-depth",
@@ -161,6 +170,7 @@ VARIANTS = {
         "COLOUR": "#74c476",
         "WEIGHTS": "depth_zbuffer_encoder-cc343a8ed622fd7ee3ce54398be8682bbbbfb5d11fa80e8d03a56a5ae4e11b09.pth",
         "INPUT": {"size": 256, "clip": (0.1, 0.9), "lightness": False},
+        "WITHOUT": ("metamers",),
     },
     "taskonomy_rgb2mist": {
         "LABEL": "Taskonomy distance",
@@ -171,6 +181,7 @@ VARIANTS = {
         "COLOUR": "#a1d99b",
         "WEIGHTS": "depth_euclidean_encoder-88f18d41313de7dbc88314a7f0feec3023047303d94d73eb8622dc40334ef149.pth",
         "INPUT": {"size": 256, "clip": (0.1, 0.9), "lightness": False},
+        "WITHOUT": ("metamers",),
     },
     "taskonomy_rgb2sfnorm": {
         "LABEL": "Taskonomy normals",
@@ -181,6 +192,7 @@ VARIANTS = {
         "COLOUR": "#5b8c2a",
         "WEIGHTS": "normal_encoder-f5e2c7737e4948e3b2a822f584892c342eaabbe66661576ba50db7cdd40561c5.pth",
         "INPUT": {"size": 256, "clip": (0.1, 0.9), "lightness": False},
+        "WITHOUT": ("metamers",),
     },
     "taskonomy_segment25d": {
         "LABEL": "Taskonomy 2.5d segment",
@@ -191,6 +203,7 @@ VARIANTS = {
         "COLOUR": "#238b45",
         "WEIGHTS": "segment_unsup25d_encoder-7d12d2500c18c003ffc23943214f5dfd74932f0e3d03dde2c3a81ebc406e31a0.pth",
         "INPUT": {"size": 256, "clip": (0.1, 0.9), "lightness": False},
+        "WITHOUT": ("metamers",),
     },
     "taskonomy_segment2d": {
         "LABEL": "Taskonomy 2D segment",
@@ -201,6 +214,7 @@ VARIANTS = {
         "COLOUR": "#3f51b5",
         "WEIGHTS": "segment_unsup2d_encoder-b679053a920e8bcabf0cd454606098ae85341e054080f2be29473971d4265964.pth",
         "INPUT": {"size": 256, "clip": (0.1, 0.9), "lightness": False},
+        "WITHOUT": ("metamers",),
     },
     "taskonomy_segmentsemantic": {
         "LABEL": "Taskonomy semantic segm",
