@@ -3,9 +3,11 @@
 import ctypes
 import functools
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import scipy
 from scipy.linalg import cython_lapack
 from threadpoolctl import ThreadpoolController
 
@@ -128,13 +130,21 @@ def _call(name, letters, *arguments):
 
 @functools.cache
 def _routine(name):
-    """A routine of the LAPACK that SciPy carries. Called this way other threads go on; SciPy's own call stops them."""
+    """A routine of the LAPACK that SciPy carries. Called this way other threads go on; SciPy's own call stops them.
+
+    Whole numbers must be of 32 bits: with others LAPACK would read and write beside them.
+    """
     capsule = cython_lapack.__pyx_capi__[name]
     name_of, pointer_of = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
     name_of.restype, name_of.argtypes = ctypes.c_char_p, [ctypes.py_object]
     pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
     signature = name_of(capsule)
-    arguments = [ctypes.c_void_p] * (signature.count(b",") + 1)
+    types = re.search(rb"\((.*)\)", signature)[1].split(b", ")
+    if any(not re.fullmatch(rb"(char|int|\w*cython_lapack_d) \*", type_) for type_ in types):
+        raise RuntimeError(
+            f"{name} of SciPy {scipy.__version__} takes {types}, not int, char and double by address"
+        )
+    arguments = [ctypes.c_void_p] * len(types)
     return ctypes.CFUNCTYPE(None, *arguments)(pointer_of(capsule, signature))
 
 

@@ -1,5 +1,6 @@
 """Ridge on selected inputs: the published implementation and its files, brute force, laws."""
 
+import ctypes
 import os
 import warnings
 from pathlib import Path
@@ -445,6 +446,16 @@ def test_systems_without_a_solution_are_said():
         definite.half_solve(np.diag([1.0, 1, 0, 1, 1]), np.ones(5), transposed=True)
     with pytest.raises(ValueError, match="not positive definite"):
         definite.each(lambda _: definite.solve(np.ones((3, 3)), np.ones(3)), range(4))
+
+
+def test_a_lapack_with_other_numbers_is_refused(monkeypatch):
+    new, address = ctypes.pythonapi.PyCapsule_New, ctypes.create_string_buffer(8)
+    new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p] * 3
+    text = ctypes.create_string_buffer(b"void (char *, int64_t *, long *)")
+    capsule = new(ctypes.addressof(address), ctypes.addressof(text), None)
+    monkeypatch.setitem(definite.cython_lapack.__pyx_capi__, "dother", capsule)
+    with pytest.raises(RuntimeError, match="not int, char and double"):
+        definite._routine("dother")
 
 
 def test_rows_without_samples_count_for_nothing():
