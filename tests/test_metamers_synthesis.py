@@ -147,6 +147,24 @@ def test_network_is_run_once_per_step_and_never_beyond_the_layer():
     assert counts["first"] == 2 * to_find_the_layer["first"] + 1 + 20 + 2
 
 
+def test_convolutions_are_repeatable_and_in_full_precision():
+    seen = []
+
+    class Noting(nn.Module):
+        def forward(self, x):
+            seen.append((torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32))
+            return x
+
+    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32
+    noting = canvas.of(toy.vision(toy.network(Noting(), nn.Conv2d(3, 2, 3)), ("1",)))
+    synthesis.metamers(
+        noting, "1", pictures(1), rules.rule("vision", n_blocks=1, steps_per_block=2), device="cpu"
+    )
+    # first the layer is found, then target, two steps and the last loss
+    assert seen[-4:] == [(True, False)] * 4
+    assert (torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32) == before
+
+
 def test_target_of_zeros_is_refused_by_name():
     module = toy.network(nn.Conv2d(3, 4, 3), nn.ReLU())
     with torch.no_grad():
@@ -255,7 +273,9 @@ def test_stored_metamers_are_read_back(tmp_path, monkeypatch):
     found = {layer: made(layer, originals) for layer in material.spread(["1", "3"])}
     folder = tmp_path / "out"
     (folder / "metamer" / "old").mkdir(parents=True)
+    (folder / "gate.csv").write_text("of an earlier synthesis")
     store.save(folder, MADE, originals, found, attributes={"model": "toy"})
+    assert not (folder / "gate.csv").exists()
     whole = artefacts.load(folder / "metamers.nc")
     assert whole["metamer"].dims == ("layer", "stimulus", "channel", "row", "column")
     assert whole.attrs["modality"] == "vision"

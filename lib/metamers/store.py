@@ -9,6 +9,7 @@ import xarray as xr
 from lib import artefacts
 
 ENDINGS = {"vision": ".png", "audio": ".wav"}
+VERDICTS = ("gate", "distances", "null", "stages", "judged")
 POINTS = 200  # of a loss curve that are written
 
 
@@ -19,7 +20,8 @@ def save(folder, canvas, originals, made, *, attributes):
     ----------
     folder : pathlib.Path
         Gets `metamers.nc`, `original/<stimulus>.png` or `.wav`, `metamer/<layer>/<stimulus>.png` or `.wav`, and
-        `loss.csv`. Files of an earlier synthesis are removed.
+        `loss.csv`. Files of an earlier synthesis are removed, and what was said of it: its gate is not that of
+        these.
     canvas : lib.metamers.canvas.Canvas
     originals : xarray.DataArray (stimulus, …)
     made : dict of str to lib.metamers.synthesis.Metamers
@@ -36,6 +38,8 @@ def save(folder, canvas, originals, made, *, attributes):
     """
     for part in ("original", "metamer"):
         shutil.rmtree(folder / part, ignore_errors=True)
+    for name in VERDICTS:
+        (folder / f"{name}.csv").unlink(missing_ok=True)
     whole = _dataset(canvas, originals, made, attributes)
     ending = ENDINGS[canvas.modality]
     for name in whole["stimulus"].values:

@@ -76,9 +76,12 @@ def metamers(canvas, layer, originals, rule, *, batch_size=8, device="auto", che
     with tqdm(total=len(names) * rule.n_steps, desc=layer, unit="step") as bar:
         for i in range(0, len(names), batch_size):
             few = slice(i, i + batch_size)
-            run = _Run(there, tap, _target(there, tap, x[few], names[few]), rule, bar)
+            with _repeatable():
+                target = _target(there, tap, x[few], names[few])
+            run = _Run(there, tap, target, rule, bar)
             file = checkpoint and checkpoints.place(checkpoint, layer, i)
-            done.append(run.batch(start[few], file, names[few]))
+            with _repeatable():
+                done.append(run.batch(start[few], file, names[few]))
     return _collected(canvas, layer, originals, done, tap)
 
 
@@ -228,6 +231,11 @@ def seconds(canvas, layers, originals, rule, *, batch_size=8, device="auto"):
             times.append(time.perf_counter() - began)
         found[layer] = min(times) * rule.n_steps * len(originals) / len(x)
     return found
+
+
+def _repeatable():
+    """Convolutions on a GPU in full float32, and summed in one order: chosen anew, both change the course."""
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
 
 
 def _target(canvas, tap, x, names):
