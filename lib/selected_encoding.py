@@ -44,8 +44,9 @@ def encode(source, responses, folder, *, settings=decoding.DEFAULT):
     For each split and voxel: ridge (`selected_ridge`) from `settings.n_selected` of all units of a layer, every
     presentation of a train stimulus a sample; then the responses to test stimuli are predicted and compared with their
     means. Where all stimuli were presented equally often, k times, the mean response is fitted with alpha / k instead,
-    which is the same. No product between all units is formed, so that a layer can have any number of them: what is in
-    memory is the layer itself, in single precision. What is done stays in `folder`, layer by layer, and is not done
+    which is the same. Products between all units are formed of small layers only, so that one can have any number of
+    them: in memory are the layer itself, in single precision, and products of those units that some voxels select
+    (`forecast`). What is done stays in `folder`, layer by layer, and is not done
     again after a kill.
 
     Parameters
@@ -105,7 +106,8 @@ def forecast(source, responses, *, settings=decoding.DEFAULT):
     -------
     dict
         `seconds` of wall time, which other work on the machine lengthens: narrowest and widest layer are tried, the
-        others lie between by their units. `memory`: bytes of the widest layer. `n_voxels`, `n_layers`.
+        others lie between by their units. `memory`: bytes of the widest layer with products of its units, and of the
+        responses; libraries come on top. `n_voxels`, `n_layers`.
 
     Raises
     ------
@@ -123,9 +125,20 @@ def forecast(source, responses, *, settings=decoding.DEFAULT):
         found[widths[layer]] = seconds
     sizes = sorted(found)
     each = np.interp(list(widths.values()), sizes, [found[size] for size in sizes])
-    memory = 4 * (len(plan.known) + len(plan.stimuli)) * max(widths.values())
-    numbers = {"seconds": float(each.sum() * len(plan.trains)), "memory": memory}
+    memory = responses.nbytes + len(plan.trains) * sum(g.Y.nbytes + g.test.nbytes for g in groups)
+    memory += _memory(max(widths.values()), max(map(len, (g.rows for g in groups))), plan, settings)
+    numbers = {"seconds": float(each.sum() * len(plan.trains)), "memory": int(memory)}
     return numbers | {"n_voxels": sum(group.Y.shape[1] for group in groups), "n_layers": len(widths)}
+
+
+def _memory(n_units, n_samples, plan, settings):
+    """Bytes of a layer, of its units as they are fitted, and of products between those selected together."""
+    # Where products of all units are too many, those of the units that targets treated together select are formed if
+    # they are fewer than their systems have numbers: at most the cube root of this.
+    most = int((selected_ridge.STEP * settings.n_selected**2) ** (1 / 3))
+    together = min(n_units, max(selected_ridge.INPUTS_SHARED, most))
+    layer = 4 * (len(plan.known) + len(plan.stimuli) + n_samples) * n_units
+    return layer + 8 * (together**2 + 2 * together * n_samples + 3 * min(selected_ridge.STEP, 4096 * n_units))
 
 
 def _prepared(X, group, settings):

@@ -163,4 +163,6 @@ def test_forecast_lies_between_the_narrowest_and_the_widest_layer(case, monkeypa
     found = selected_encoding.forecast(source, responses, settings=SETTINGS)
     assert found["seconds"] == pytest.approx((4 + 12 + 8) * 42, abs=1)
     assert (found["n_voxels"], found["n_layers"]) == (42, 3)
-    assert found["memory"] == 4 * 60 * 12
+    # Layer and samples in single precision; products of 12 units, and these centred and summed, of 40 stimuli; work.
+    fitted = 4 * (60 + 40) * 12 + 8 * (12**2 + 2 * 12 * 40 + 3 * 4096 * 12)
+    assert found["memory"] == responses.nbytes + 8 * (40 + 20) * 42 + fitted
