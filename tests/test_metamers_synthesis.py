@@ -260,8 +260,11 @@ def test_rules_refuse_what_is_out_of_range():
         ("touch", "", {}),
         ("vision", "", {"stepp": 1}),
         ("vision", "", {"n_blocks": 0}),
+        ("vision", "", {"deviation": -1.0}),
+        ("vision", "", {"step": float("nan")}),
+        ("vision", "", {"precision": "float16"}),
     ):
-        with pytest.raises(ValueError, match=r"feather2023|vision|step|blocks"):
+        with pytest.raises(ValueError, match=r"feather2023|vision|step|blocks|deviation|float32"):
             rules.rule(modality, published, **changes)
 
 
@@ -300,6 +303,9 @@ def test_stimuli_are_picked_by_number_or_name(tmp_path, monkeypatch):
     assert material.picked(table, "2").equals(material.picked(table, 2))
     assert material.picked(table, " ".join(names[2:4]))["stimulus"].tolist() == names[2:4]
     assert material.picked(table, names[::-1])["stimulus"].tolist() == names[::-1]
+    odd = table.assign(stimulus=["007", "a b", *names[2:]])
+    assert material.picked(odd, "007")["stimulus"].tolist() == ["007"]
+    assert material.picked(odd, "a b")["stimulus"].tolist() == ["a b"]
     for wrong in (0, 7, ["nobody"]):
         with pytest.raises(ValueError, match=r"stimul"):
             material.picked(table, wrong)

@@ -20,8 +20,8 @@ def picked(table, stimuli):
     table : pandas.DataFrame
         Column `stimulus`.
     stimuli : int, str or sequence of str
-        How many, evenly spread over the table, or their names in the order wanted; as text, a number or names apart
-        by spaces.
+        How many, evenly spread over the table, or their names in the order wanted; as text, a number (007 is a
+        name), one name, or names apart by spaces.
 
     Returns
     -------
@@ -33,7 +33,9 @@ def picked(table, stimuli):
         If a name is unknown, or there are fewer rows than wanted.
     """
     if isinstance(stimuli, str):
-        stimuli = int(stimuli) if stimuli.isdecimal() else stimuli.split()
+        is_number = stimuli.isdecimal() and stimuli == str(int(stimuli))
+        one = [stimuli] if stimuli in set(table["stimulus"]) else stimuli.split()
+        stimuli = int(stimuli) if is_number else one
     if not isinstance(stimuli, int):
         for name in stimuli:
             plugins.require(name, table["stimulus"].tolist(), "stimulus")

@@ -102,6 +102,9 @@ def rule(modality, published="", **changes):
     for name in changes:
         plugins.require(name, [field.name for field in dataclasses.fields(Rule)], "field of a rule")
     made = Rule(**(values | changes))
+    plugins.require(made.precision, ("float32", "float64"), "precision")
+    if not (0 <= made.deviation < math.inf and math.isfinite(made.step)):
+        raise ValueError(f"{made}: deviation is 0 or more, and both it and step are finite")
     if made.n_blocks < 1 or made.steps_per_block < 1 or made.step <= 0 or not 0 <= made.tolerance < 1:
         raise ValueError(
             f"{made}: blocks and steps are 1 or more, step is above 0, tolerance from 0 to below 1"
