@@ -46,8 +46,10 @@ def test_batch_gives_what_single_stimuli_give(published, precision, steps, atol)
     for i in range(3):
         alone = made(originals=pictures()[i : i + 1], **rule)
         # 3e-7 is what the reference states for its own batches. In float32 a pixel moves by the gradient's rounding
-        # in each of four steps, ours relative to the root of its squares; further steps amplify it.
-        np.testing.assert_allclose(alone.values[0], together.values[i], atol=atol, rtol=0)
+        # in each of four steps. Ours divides it, some 1e-7, by the root of its squares, at least 1e-3, and takes up
+        # to 0.03 of that: 3e-6 a step, which momentum sums. Rounding itself differs from process to process.
+        slack = 10 if not published and precision == "float32" else 1
+        np.testing.assert_allclose(alone.values[0], together.values[i], atol=slack * atol, rtol=0)
         one = together.loss[together.loss["stimulus"] == f"p{i}"]
         np.testing.assert_allclose(alone.loss["loss"], one["loss"], atol=3e-7, rtol=0)
 

@@ -68,7 +68,8 @@ def metamers(canvas, layer, originals, rule, *, batch_size=8, device="auto", che
     """
     on = activations.device(device)
     there = canvas.moved(on, rule.dtype)
-    x = torch.as_tensor(originals.values).to(on, rule.dtype)
+    # A copy: how products are rounded depends on where in memory a table begins, and targets tell checkpoints apart.
+    x = torch.as_tensor(originals.values).to(on, rule.dtype, copy=True)
     start = (material.starts(canvas, originals, rule) if start is None else start).to(on, rule.dtype)
     tap = taps.tap(there.module, layer, there.inputs(x[:1]), fake_relu=rule.fake_relu)
     names = [str(name) for name in originals["stimulus"].values]
