@@ -97,8 +97,8 @@ def test_what_is_imported_is_declared():
     declared = {plain(Requirement(r).name) for r in PROJECT["dependencies"]}
     modules = {"scikit-learn": "sklearn", "scikit-image": "skimage", "pillow": "PIL", "dask": "distributed"}
     declared = {modules.get(package, package.replace("-", "_")) for package in declared}
-    # What papermill and pooch are built on, and hand on.
-    declared |= {"jupyter_client", "traitlets", "requests"}
+    # What papermill, pooch and ipywidgets are built on, and hand on.
+    declared |= {"jupyter_client", "traitlets", "requests", "IPython"}
     found = {top for file in [*LIB, ROOT / "run_all.py"] for top in imported(parsed(file))}
     assert found - set(sys.stdlib_module_names) - {"lib", "run_all"} <= declared
 

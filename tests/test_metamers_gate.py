@@ -301,7 +301,14 @@ def test_pass_rates_are_quoted_by_layer(shown, pictures, null):
     assert rates["value"].tolist() == [1.0, 0.0]
     assert rates["labels"].isna().all()
     quoted = gate.quotable(table, model="Toy", target="t")
-    assert quoted["name"].tolist() == ["metamers/t/toy/pass_rate/first", "metamers/t/toy/pass_rate/second"]
+    assert quoted["name"].tolist() == [
+        f"metamers/t/toy/pass_rate/{end}" for end in ("first", "second", "all")
+    ]
+    # Half of eight metamers, of four stimuli: Wilson's interval of 2 in 4.
+    assert quoted.iloc[2][["value", "n"]].tolist() == [0.5, 4]
+    assert tuple(quoted.iloc[2][["low", "high"]]) == tuple(
+        gate.rate([True] * 2 + [False] * 2)[k] for k in ("low", "high")
+    )
     assert (quoted["unit"] == "stimulus").all()
     reread = table.assign(label_agrees=["True", "False", "True", "True"] + [""] * 4)
     assert gate.pass_rates({"toy": reread})["labels"].tolist()[0] == 0.75

@@ -218,5 +218,10 @@ def test_recognition_counts_what_passed():
     by = judges.recognition(pd.concat([judged(a=20).assign(generator=g) for g in "xy"]))
     assert by["generator"].tolist() == ["x", "y"]
     quoted = judges.quotable(by.assign(target="T"))
-    assert quoted["name"].tolist() == ["metamers/t/x/recognised/a/l", "metamers/t/y/recognised/a/l"]
+    names = [f"metamers/t/{generator}/recognised/{end}" for end in ("a/l", "all") for generator in "xy"]
+    assert quoted["name"].tolist() == names
+    # Over all layers and judges but the generator: here the one judge's own.
+    assert quoted["value"].tolist()[2:] == quoted["value"].tolist()[:2]
+    own = judges.quotable(by.assign(target="T", judge=by["generator"]))
+    assert not own["name"].str.endswith("/all").any()
     assert quoted.columns.tolist() == QUOTED
