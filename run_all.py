@@ -93,11 +93,22 @@ def graph(known):
         for step, (swept, *_) in STEPS.items()
     }
 
-    def agree(job, need):
-        return all(dict(job.swept).get(name, value) == value for name, value in need.swept)
+    there = {step: set(made) for step, made in jobs.items()}
+
+    def reads(job, read):
+        own, names = dict(job.swept), STEPS[read][0]
+        if own.keys() >= set(names):  # one job at most, found without looking at the others
+            return [
+                need
+                for need in [Job(read, tuple((name, own[name]) for name in names))]
+                if need in there[read]
+            ]
+        return [
+            need for need in jobs[read] if all(own.get(name, value) == value for name, value in need.swept)
+        ]
 
     return {
-        job: [need for read in STEPS[step][1] for need in jobs[read] if agree(job, need)]
+        job: [need for read in STEPS[step][1] for need in reads(job, read)]
         for step in STEPS
         for job in jobs[step]
     }

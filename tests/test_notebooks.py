@@ -444,7 +444,8 @@ def test_numbers_are_named_once_and_carry_intervals(made):
     table = artefacts.load_table(made.folder("08_figures") / "numbers.csv")
     assert table.columns.tolist() == plotting.NUMBERS == ["name", "value", "low", "high", "n", "unit", "what"]
     assert table["name"].is_unique
-    assert table["name"].str.fullmatch(rf"(encode|rsa)/{TARGET}(/[^/A-Z]+){{2,6}}").all()
+    steps = "|".join(step.partition("_")[2] for step in RESULTS)
+    assert table["name"].str.fullmatch(rf"({steps})/({TARGET}|deeprecon/published)(/[^/A-Z]+){{2,6}}").all()
     assert table["name"].is_monotonic_increasing
     assert table.drop(columns=["low", "high", "n"]).notna().all(axis=None)
     known = table.dropna(subset=["low", "high"])
