@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from lib import models
+from lib import features, models, stimuli, synthesis
 
 
 def test_pixels_are_the_picture_between_0_and_1():
@@ -31,4 +31,14 @@ def test_cochleagram_is_the_first_stage_of_the_baseline():
     x = alone.preprocess((waveform, 20_000))
     assert torch.equal(x, baseline.preprocess((waveform, 20_000)))
     assert torch.equal(alone.module(x[None]), baseline.module.cochleagram(x[None]))
-    assert alone.time_axis == -1
+    assert alone.time_axis == 2
+
+
+def test_features_of_the_cochleagram_are_its_channels_averaged_over_time(tmp_path, monkeypatch):
+    monkeypatch.setenv("COMPENDIUM_HOME", str(tmp_path))
+    table = synthesis.write_sounds(tmp_path / "data" / "sounds", n_per_category=1).head(2)
+    model = models.load("cochleagram")
+    features.extract(model, table, tmp_path / "features.nc")
+    x = torch.stack([model.preprocess(stimuli.read(tmp_path / "data" / file)) for file in table["file"]])
+    found = features.layer(tmp_path / "features.nc", "cochleagram")
+    np.testing.assert_allclose(found, model.module(x).mean(-1), rtol=1e-5)
