@@ -12,7 +12,7 @@ from lib.cochleagram import Cochleagram
 from lib.models import frozen
 
 LABEL = "Cochleagram"
-COLOUR = "#a8a8a8"
+COLOUR = "#bfa36a"
 MODALITY = "audio"
 LAYERS = ("cochleagram",)
 TIME_AXIS = 2
