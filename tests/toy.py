@@ -19,27 +19,26 @@ def network(*parts, seed=0, **named):
         whole = nn.Sequential()
         for name, part in [(str(i), part) for i, part in enumerate(parts)] + list(named.items()):
             whole.add_module(name, part() if isinstance(part, type) else part)
+        for part in whole.modules():  # parts that were made before the seed was set
+            if hasattr(part, "reset_parameters"):
+                part.reset_parameters()
     return models.frozen(whole)
 
 
 def vision(module=None, layers=("first", "second"), **changes):
     """Vision model over 16 × 16 pixels."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        module = module or network(first=nn.Conv2d(3, 4, 3), second=nn.Conv2d(4, 5, 3, stride=2))
+    module = module or network(first=nn.Conv2d(3, 4, 3), second=nn.Conv2d(4, 5, 3, stride=2))
     return _model(module, layers, "vision", pixels, **changes)
 
 
 def audio(module=None, layers=("filtered", "read"), **changes):
     """Audio model over a waveform; layers are (batch, channel, time)."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        module = module or network(
-            channel=nn.Unflatten(1, (1, -1)),
-            filtered=nn.Conv1d(1, 6, 32, stride=8),
-            bend=nn.Tanh(),
-            read=nn.Conv1d(6, 3, 5),
-        )
+    module = module or network(
+        channel=nn.Unflatten(1, (1, -1)),
+        filtered=nn.Conv1d(1, 6, 32, stride=8),
+        bend=nn.Tanh(),
+        read=nn.Conv1d(6, 3, 5),
+    )
     return _model(module, layers, "audio", waveform, time_axis=2, **changes)
 
 
