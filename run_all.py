@@ -233,6 +233,7 @@ def plan(needs, selected, chosen):
     """What each job depends on besides its inputs, and why it is stale ([] if it is fresh)."""
     own = {plugins.path(*pair) for job in needs for pair in job.swept if pair[0] == "model"}
     scanned, depends, stale = sources.scan(f for f in own if ROOT not in f.parents), {}, {}
+    declared = {step: sources.declared(notebook(step)) for step in {job.step for job in needs}}
     with ThreadPoolExecutor() as pool:
         outputs = pool.map(
             lambda job: provenance.digests(job.folder, record(job.folder).get("outputs", ())), needs
@@ -241,7 +242,7 @@ def plan(needs, selected, chosen):
     for job in TopologicalSorter(needs).static_order():
         # A result that is only read is judged with the parameters it was made with.
         by_hand = chosen[job.step] if job in selected else record(job.folder).get("parameters", {})
-        pairs = plugged(job, needs[job], scanned) | judging(job, by_hand)
+        pairs = plugged(job, needs[job], scanned) | judging(declared[job.step] | by_hand)
         files = [notebook(job.step), *(plugins.path(*pair) for pair in pairs)]
         depends[job] = {"code": sources.code(scanned, files), "parameters": by_hand | dict(job.swept)}
         now = depends[job] | {"inputs": provenance.inputs((need.folder for need in needs[job]), job.given)}
@@ -263,10 +264,9 @@ def plugged(job, reads, scanned):
     return {(kind, value) for kind, value in job.swept if kind in kinds}
 
 
-def judging(job, by_hand):
+def judging(parameters):
     """Plug-ins, (kind, name), of the models that parameter `judged_by` names: they look at what the job made."""
-    named = (sources.declared(notebook(job.step)) | by_hand).get("judged_by", "")
-    return {("model", name) for name in named.split()}
+    return {("model", name) for name in parameters.get("judged_by", "").split()}
 
 
 def whereabouts():

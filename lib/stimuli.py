@@ -69,6 +69,26 @@ def read(path, *, sha256=None):
         raise ValueError(f"stimulus {path} cannot be read: {error}") from error
 
 
+def square(picture, size):
+    """The central square of a picture, resized by bilinear interpolation with antialiasing.
+
+    Parameters
+    ----------
+    picture : uint8 array (height, width, 3)
+    size : int
+        Pixels of a side; a picture of that size already is taken as it is.
+
+    Returns
+    -------
+    PIL.Image.Image
+    """
+    height, width = picture.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    central = Image.fromarray(np.ascontiguousarray(picture[top : top + side, left : left + side]))
+    return central.resize((size, size), Image.Resampling.BILINEAR)
+
+
 def resample(waveform, rate_hz, to_hz):
     """Waveform at another rate, by polyphase filtering.
 

@@ -157,10 +157,7 @@ def rate(passed):
         n, value, low, high: Wilson's 95 % interval of a binomial share; NaN if there is nothing.
     """
     passed = np.asarray(passed, dtype=bool)
-    if not len(passed):
-        return {"n": 0, "value": np.nan, "low": np.nan, "high": np.nan}
-    low, high = proportion_confint(passed.sum(), len(passed), method="wilson")
-    return {"n": len(passed), "value": passed.mean(), "low": low, "high": high}
+    return share(passed.mean() if len(passed) else np.nan, len(passed))
 
 
 def pass_rates(gates):

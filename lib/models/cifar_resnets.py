@@ -8,13 +8,11 @@ CIFAR's pictures have 32 × 32 pixels. Other pictures are cut to their central s
 that the networks know. Mean and standard deviation are those of ImageNet, with which the weights were trained.
 """
 
-import numpy as np
-from PIL import Image
 from torch import nn
 from torch.nn.functional import pad
 from torchvision.transforms import functional
 
-from lib import weights
+from lib import stimuli, weights
 from lib.models import frozen
 
 MODALITY = "vision"
@@ -143,11 +141,7 @@ def preprocess(stimulus, settings):
     float32 tensor (3, size, size)
         Scaled to 0 to 1, centred by `mean` and divided by `std`: about -2 to 2.7.
     """
-    size, (height, width) = settings["size"], stimulus.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = Image.fromarray(np.ascontiguousarray(stimulus[top : top + side, left : left + side]))
-    pixels = functional.to_tensor(square.resize((size, size), Image.Resampling.BILINEAR))
+    pixels = functional.to_tensor(stimuli.square(stimulus, settings["size"]))
     return functional.normalize(pixels, settings["mean"], settings["std"])
 
 

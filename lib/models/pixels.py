@@ -7,9 +7,9 @@ from collections import OrderedDict
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import nn
 
+from lib import stimuli
 from lib.models import frozen
 
 LABEL = "Pixels"
@@ -33,9 +33,5 @@ def build():
 
 def preprocess(stimulus):
     """Central square of a picture, resized with antialiasing: from uint8 (height, width, 3) to (3, 64, 64), 0 to 1."""
-    size, (height, width) = INPUT["size"], stimulus.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = Image.fromarray(np.ascontiguousarray(stimulus[top : top + side, left : left + side]))
-    pixels = np.asarray(square.resize((size, size), Image.Resampling.BILINEAR), np.float32) / 255
+    pixels = np.asarray(stimuli.square(stimulus, INPUT["size"]), np.float32) / 255
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()

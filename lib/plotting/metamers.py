@@ -115,9 +115,8 @@ def stages(table, figure, *, columns=3):
     panels = dict(list(table.groupby(["target", "model"], sort=False)))
     axes = _grid(figure, panels, columns)
     for ax, ((target, model), part) in zip(axes, panels.items(), strict=False):
-        measured = list(dict.fromkeys(part["measured"]))
-        wide = part.pivot_table(index="tapped", columns="measured", values="share", sort=False)
-        wide = wide.reindex(columns=measured)
+        wide = _wide(part, "tapped", "measured", values="share")
+        measured = wide.columns.tolist()
         _heat(ax, wide, cmap="Greys")
         for row, tapped in enumerate(wide.index):
             ax.add_patch(
@@ -143,13 +142,17 @@ def judged(table, figure, *, columns=3):
     panels = dict(list(table.groupby(["target", "generator"], sort=False)))
     axes = _grid(figure, panels, columns)
     for ax, ((target, generator), part) in zip(axes, panels.items(), strict=False):
-        layers = list(dict.fromkeys(part["layer"]))
-        wide = part.pivot_table(index="judge", columns="layer", values="value", sort=False)
-        wide = wide.reindex(columns=layers)
+        wide = _wide(part, "judge", "layer", values="value")
         wide.index = [label(judge) for judge in wide.index]
         _heat(ax, wide, cmap="viridis")
         ax.set(xlabel="layer", ylabel="")
         ax.set_title(f"metamers of {label(generator)}, {target}", fontsize=8)
+
+
+def _wide(part, index, columns, *, values):
+    """A matrix of values, its columns in their order in the table, those without a value too."""
+    wide = part.pivot_table(index=index, columns=columns, values=values, sort=False)
+    return wide.reindex(columns=list(dict.fromkeys(part[columns])))
 
 
 def _grid(figure, panels, columns):

@@ -6,7 +6,7 @@ import seaborn as sns
 from lib.plotting.look import colour, label
 from lib.report_card import MEASURES, RUNGS
 
-WIDE = {"input": 0, "designed": 1, "random": 2, "permuted": 3, "trained": 4}
+PLACES = {rung: place for place, rung in enumerate(RUNGS) if rung != "ceiling"}
 
 
 def ladder(table, figure):
@@ -29,8 +29,8 @@ def ladder(table, figure):
             ax.set_title(MEASURES[measure][0] if ax in axes[0] else "", fontsize=8)
         row[0].set_ylabel(target.replace("_", " "))
     for ax in axes[-1]:
-        ax.set_xticks(list(WIDE.values()), list(WIDE), rotation=45, ha="right")
-        ax.set_xlim(-0.5, len(WIDE) - 0.5)
+        ax.set_xticks(list(PLACES.values()), list(PLACES), rotation=45, ha="right")
+        ax.set_xlim(-0.5, len(PLACES) - 0.5)
     networks = [name for name in dict.fromkeys(table["network"]) if name]
     handles = [axes[0, 0].plot([], [], "o-", color=colour(name), label=label(name))[0] for name in networks]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
@@ -70,12 +70,11 @@ def agreement(table, figure):
 
 def _rungs(here, ax):
     """One measure on one target: points with intervals, a line per network, the ceiling as a band."""
-    assert set(here["rung"]) <= set(RUNGS)
     for ceiling in here[here["rung"] == "ceiling"].itertuples():
         ax.axhspan(ceiling.low, ceiling.high, color="0.85", zorder=0)
         ax.axhline(ceiling.value, color="0.7", linewidth=1, zorder=0)
     for network, rows in here[here["rung"] != "ceiling"].groupby("network", sort=False):
-        rows = rows.assign(place=rows["rung"].map(WIDE)).sort_values("place")
+        rows = rows.assign(place=rows["rung"].map(PLACES)).sort_values("place")
         error = np.abs(rows[["low", "high"]].to_numpy().T - rows["value"].to_numpy())
         error = np.nan_to_num(error)
         ax.errorbar(
