@@ -1,6 +1,7 @@
 """Several test processes at once share the cores; nothing is fetched from the web unless asked for."""
 
 import os
+import sys
 
 import pytest
 
@@ -10,6 +11,13 @@ WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 if WORKERS > 1:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, str(max(1, (os.cpu_count() or 1) // WORKERS)))
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    """What a test draws without a seed of its own is the same in each run, alone or among others."""
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 def pytest_collection_modifyitems(config, items):
