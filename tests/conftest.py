@@ -17,7 +17,7 @@ if WORKERS > 1:
 def _seeded():
     """What a test draws without a seed of its own is the same in each run, alone or among others."""
     if torch := sys.modules.get("torch"):
-        torch.manual_seed(0)
+        torch.manual_seed(977)  # not a seed that tests or controls draw with
 
 
 def pytest_collection_modifyitems(config, items):
