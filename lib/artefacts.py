@@ -1,7 +1,9 @@
 """Where results live, and how they are read and written: complete or not at all."""
 
 import contextlib
+import csv
 import hashlib
+import io
 import json
 import os
 from pathlib import Path
@@ -10,9 +12,25 @@ import pandas as pd
 import psutil
 import xarray as xr
 
-from lib import plugins
+from lib import plugins, records
 
 ROOT = Path(__file__).resolve().parents[1]
+# Columns of names: text in every table, whatever it looks like; 007, 1e5 and True are names of stimuli.
+NAMES = (
+    *(
+        "stimulus",
+        "stimulus_2",
+        "voxel",
+        "subject",
+        "roi",
+        "region",
+        "layer",
+        "model",
+        "target",
+        "participant",
+    ),
+    *("group", "network", "judge", "generator", "name", "file", "original_file", "url", "sha256"),
+)
 # How others write in tables that there is no value.
 MISSING = ("", "NA", "N/A", "n/a", "<NA>", "#N/A", "NaN", "nan", "-nan", "-NaN", "NULL", "null", "None")
 
@@ -95,7 +113,7 @@ def load(path):
 
 
 def save_table(table, path):
-    """Write a tidy table as CSV.
+    """Write a tidy table as CSV, such that `load_table` gives it back.
 
     Parameters
     ----------
@@ -103,8 +121,11 @@ def save_table(table, path):
         Its index is not written.
     path : str or pathlib.Path
     """
+    text = table.to_csv(index=False, lineterminator="\n")
+    if "\r" in text:  # which would end a line if it did not stand between quotes
+        text = table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     with atomic(path) as part:
-        table.to_csv(part, index=False)
+        part.write_text(text, encoding="utf-8", newline="")
 
 
 def load_table(path, **types):
@@ -115,18 +136,82 @@ def load_table(path, **types):
     path : str or pathlib.Path
         CSV with a header.
     **types
-        Types of columns, by name; others are guessed.
+        Types of columns, by name; None: guessed, as are all others but those of NAMES, which are text.
 
     Returns
     -------
     pandas.DataFrame
-        NaN where nothing is written. In columns said to be of text all else is text: a stimulus may be called NA.
+        NaN where nothing is written. In columns of text all else is text: a stimulus may be called NA.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no table in UTF-8: columns without a name or with the same one, rows longer or shorter than the
+        header, quotes that do not close, values that are not of the types wanted; the message names file and line.
     """
-    texts = [name for name, kind in types.items() if kind is str]
-    if not texts:
-        return pd.read_csv(path, dtype=types or None)
-    missing = {name: [""] if name in texts else MISSING for name in pd.read_csv(path, nrows=0).columns}
-    return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=missing)
+    columns, rows = _cells(Path(path))
+    types = dict.fromkeys(NAMES, str) | types
+    types = {name: types[name] for name in columns if types.get(name)}
+    missing = {name: [""] if types.get(name) is str else MISSING for name in columns}
+    stream = io.StringIO(newline="")
+    csv.writer(stream, quoting=csv.QUOTE_ALL).writerows([columns, *rows])
+    stream.seek(0)
+    how = {"keep_default_na": False, "na_values": missing}
+    try:
+        return pd.read_csv(stream, dtype=types, **how)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"{path} has other values than {types}: {error}") from error
+
+
+def load_texts(path, columns=()):
+    """Read a tidy table, all of it as text.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        CSV with a header.
+    columns : iterable of str
+        That must be there.
+
+    Returns
+    -------
+    pandas.DataFrame
+        "" where nothing is written.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `load_table`; or if columns are lacking.
+    """
+    there, rows = _cells(Path(path))
+    if lacking := [name for name in columns if name not in there]:
+        raise ValueError(
+            f"{path} lacks columns {plugins.first(lacking)}; it has {', '.join(map(repr, there))}"
+        )
+    return pd.DataFrame(rows, columns=there, dtype=str)
+
+
+def _cells(path):
+    """Names of the columns and cells of each row, as text; empty lines do not count."""
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        reader = csv.reader(stream, strict=True)
+        try:
+            columns = next(reader, [])
+            rows = [(reader.line_num, row) for row in reader if row]
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(
+                f"{path} is no table in UTF-8 (line {reader.line_num + 1}: {error}); spreadsheets write it as "
+                f"CSV UTF-8"
+            ) from error
+    if not all(columns) or len(set(columns)) < len(columns) or not columns:
+        raise ValueError(f"{path} needs a header that names each column, once; it has {columns}")
+    odd = [f"line {line} has {len(row)}" for line, row in rows if len(row) != len(columns)]
+    odd += [f"line {line} has a NUL byte" for line, row in rows if any("\0" in cell for cell in row)]
+    if odd:
+        raise ValueError(f"{path} has a header of {len(columns)} cells, but {plugins.first(odd)}")
+    return columns, [row for _, row in rows]
 
 
 def save_all(contents, folder):
@@ -159,8 +244,27 @@ def save_json(value, path):
 
 
 def load_json(path):
-    """Read a JSON record."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Read a JSON record.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+
+    Returns
+    -------
+    dict or list, or whatever it holds
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no JSON in UTF-8, or nested too deeply; the message names the file.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no JSON in UTF-8: {error}") from error
 
 
 def digest(path):
@@ -184,10 +288,10 @@ def record(folder):
     """
     try:
         found = load_json(Path(folder) / "run.json")
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
+        json.dumps(found, ensure_ascii=False).encode()  # half a character could be told to nobody
+    except (OSError, ValueError):
         return {}
-    parts = ("code", "parameters", "inputs", "outputs")
-    return found if isinstance(found, dict) and all(isinstance(found.get(p), dict) for p in parts) else {}
+    return found if records.is_valid(found) else {}
 
 
 def finished(step):
@@ -204,16 +308,14 @@ def finished(step):
         The parameters of each result (`model`, `target`, … as swept, and those that were set by hand) and its
         `folder` (pathlib.Path), in the order of the folders' names.
     """
-    records = {
-        file.parent: record(file.parent).get("parameters") for file in directory(step).rglob("run.json")
-    }
-    records = {folder: parameters for folder, parameters in records.items() if parameters is not None}
-    files = {str(p["model"]) for p in records.values() if ".py" in str(p.get("model"))}
-    files = {plugins.split_control(name)[0] for name in files}
-    more = {"model": [file for file in files if Path(file).is_file()]}
+    made = {file.parent: record(file.parent).get("parameters") for file in directory(step).rglob("run.json")}
+    made = {folder: parameters for folder, parameters in made.items() if parameters is not None}
+    files = {str(p["model"]) for p in made.values() if ".py" in str(p.get("model"))}
+    files = {name.rpartition(".py")[0] + ".py" for name in files}
+    more = {"model": [file for file in files if os.path.isfile(file)]}
     known = {kind: plugins.catalogue(kind, more.get(kind, ())) for kind in plugins.FOLDERS}
     found = []
-    for folder, parameters in sorted(records.items()):
+    for folder, parameters in sorted(made.items()):
         if any(parameters.get(kind) not in (None, *known[kind]) for kind in known):
             continue
         modalities = {known[k][parameters[k]].get("MODALITY") for k in known if k in parameters}

@@ -164,4 +164,6 @@ def test_names_that_look_like_nothing_are_kept_in_columns_of_text(tmp_path):
         False,
         False,
     ]
-    assert artefacts.load_table(tmp_path / "t.csv")["stimulus"].isna().tolist() == [True, True, False, True]
+    assert artefacts.load_table(tmp_path / "t.csv")["stimulus"].tolist() == table["stimulus"].tolist()
+    guessed = artefacts.load_table(tmp_path / "t.csv", stimulus=None)["stimulus"]
+    assert guessed.isna().tolist() == [True, True, False, True]
