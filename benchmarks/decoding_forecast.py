@@ -1,7 +1,7 @@
 """A decoding study of full size: the time that was foretold beside the time that it took."""
 
+import functools
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -12,39 +12,42 @@ import benchmarks
 from lib import budget, decoding, released
 
 WIDTHS = {"V1": 1000, "V2": 1000, "V3": 700, "V4": 700, "HVC": 2500}
+# Subjects and voxels of each region; layers and units of each; train and test stimuli; presentations of either.
+ONE_SUBJECT = ((1, WIDTHS), (8, 1000), (1200, 50), (5, 24))
+STUDY = ((3, WIDTHS), (8, 1000), (1200, 50), (5, 24))
+MINIATURE = ((1, {"V1": 60, "HVC": 120}), (2, 100), (150, 20), (2, 3))
 
 
-def compare(*, n_subjects=3, widths=None, n_layers=8, n_units=1000, n_train=1200, n_test=50, repeats=(5, 24)):
-    """Wall time of decoding all layers from all regions, with its forecast as the opponent.
+def cases(size="usual", device="cpu"):
+    """Cases of a size; on the CPU alone."""
+    if device != "cpu":
+        return []
+    found = {
+        "small": [(MINIATURE, 5)],
+        "usual": [(ONE_SUBJECT, 90)],
+        "full": [(ONE_SUBJECT, 90), (STUDY, 250)],
+    }
+    return [benchmarks.Case(_name(*c), s, functools.partial(_compare, *c)) for c, s in found[size]]
 
-    Parameters
-    ----------
-    n_subjects, n_layers, n_units, n_train, n_test : int
-    widths : dict of str to int, optional
-        Voxels of each region.
-    repeats : tuple of int
-        Presentations of train and of test stimuli.
 
-    Returns
-    -------
-    list of dict
-        One row; `ratio` is forecast / measured.
-    """
-    widths = widths or WIDTHS
-    with tempfile.TemporaryDirectory() as folder:
-        source, responses = study(
-            Path(folder), (n_subjects, widths), (n_layers, n_units), (n_train, n_test), repeats
-        )
-        foretold = decoding.forecast(source, responses)
-        start = time.perf_counter()
-        decoding.decode(source, responses, folder)
-        took = time.perf_counter() - start
-    case = (
+def _name(brain, network, stimuli, repeats):
+    """A size in words."""
+    (n_subjects, widths), (n_layers, n_units) = brain, network
+    return (
         f"{n_subjects} subjects x {len(widths)} regions ({min(widths.values())} to {max(widths.values())} voxels) x "
-        f"{n_layers} layers x {n_units} units, {n_train * repeats[0]} presentations, wall time, "
-        f"{budget.size(foretold['memory'])} of memory"
+        f"{n_layers} layers x {n_units} units, {stimuli[0] * repeats[0]} presentations, wall time"
     )
-    return [benchmarks.row("decoding_forecast", case, took, "its own forecast", foretold["seconds"])]
+
+
+def _compare(*case):
+    """Wall time of decoding all layers from all regions, with its forecast as the opponent; one row."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, responses = study(Path(folder), *case)
+        foretold = decoding.forecast(source, responses)
+        with benchmarks.stopwatch() as took:
+            decoding.decode(source, responses, folder)
+    said = f"{_name(*case)}; {budget.size(foretold['memory'])} of memory"
+    return [benchmarks.row("decoding_forecast", said, took[0], "its own forecast", foretold["seconds"])]
 
 
 def study(folder, brain, network, stimuli, repeats):

@@ -13,15 +13,15 @@ each repeat), scores left out:
   for some of the ten splits, since every split takes as long, and scaled; in float64 with the published penalties,
   and in float32, which cannot hold these, with 100 penalties that it can.
 
-CPU seconds, on one thread (waiting threads count as CPU time) and with as many as each library starts by itself. The
-time of ours grows with voxels and units by the exponents told. With a GPU: seconds of ours there, and those in which
-its memory could be read and written as often as the fits at least have to.
+CPU seconds, on one thread (waiting threads count as CPU time); of all sizes also with as many as each library starts
+by itself. The time of ours grows with voxels and units by the exponents told once four sizes are measured. On a GPU
+both sides start from the products between stimuli there: ours are the fits alone, beside himalaya's on the same GPU,
+and beside the time in which its memory could be read and written as often as the fits at least have to.
 """
 
-import time
 import warnings
 from contextlib import nullcontext
-from itertools import product
+from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -34,9 +34,21 @@ import benchmarks
 from lib import encoding, folds, ridge
 
 N_STIMULI, N_REPEATS = 165, 3
-UNITS = (1_000, 10_000, 100_000)
-VOXELS = (7_694, 26_792)
-SMALL = {"units": (200, 2_000), "voxels": (300, 900)}
+# Units, voxels, and seconds on two idle cores with one thread.
+FULL = {
+    (1_000, 7_694): 30,
+    (10_000, 7_694): 35,
+    (100_000, 7_694): 40,
+    (1_000, 26_792): 100,
+    (10_000, 26_792): 100,
+    (100_000, 26_792): 110,
+}
+SIZES = {
+    "small": {(200, 300): 4},
+    "usual": {size: FULL[size] for size in ((10_000, 7_694), (100_000, 26_792))},
+    "full": FULL,
+}
+TOLERANCE = 1e-5  # of predictions, relative to the largest: features are in single precision
 # himalaya in float32 cannot hold the published grid.
 NARROW = np.logspace(-5, 15, 100)
 # Voxels that scikit-learn is timed on take it about as long as this many of 1,000 units.
@@ -78,54 +90,60 @@ def himalaya(K, columns, trains, alphas):
     """Predictions of all voxels and targets at once, split by split, from products between stimuli."""
     predictions = []
     for train in trains:
-        means = K[:, train].mean(axis=1, keepdims=True)
+        means = K[:, train].mean(1)[:, None]
         centred = K - means - means.T + means[train].mean()
-        mean = columns[train].mean(axis=0)
+        mean = columns[train].mean(0)
         model = KernelRidgeCV(alphas=alphas, kernel="precomputed", warn=False)
-        model.fit(centred[np.ix_(train, train)], columns[train] - mean)
-        predictions.append(model.predict(centred[np.ix_(~train, train)]) + mean)
+        model.fit(centred[train][:, train], columns[train] - mean)
+        predictions.append(model.predict(centred[~train][:, train]) + mean)
     return predictions
 
 
-def compare(*, small=False):
-    """Rows of all comparisons; a few small sizes in seconds to try it."""
-    set_backend("numpy")
-    sizes = SMALL if small else {"units": UNITS, "voxels": VOXELS}
-    rows, seconds = [], {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for n_units, n_voxels in product(sizes["units"], sizes["voxels"]):
-            rows += _compare(n_units, n_voxels, seconds)
-        rows += _gpu(sizes["units"][0], sizes["voxels"][-1])
-    growth = _growth(seconds)
-    return [row | {"case": f"{row['case']}; {growth}"} for row in rows]
+def cases(size="usual", device="cpu"):
+    """Cases of a size on a device."""
+    sizes, measured = SIZES[size], {}
+    if device != "cpu":
+        return [
+            benchmarks.Case(_name(*which), seconds, partial(on_device, *which, device=device))
+            for which, seconds in sizes.items()
+        ]
+    threads = ("one thread", "threads as they come") if size == "full" else ("one thread",)
+    return [
+        benchmarks.Case(f"{_name(*which)}, {how}", seconds, partial(_compare, *which, how, measured))
+        for which, seconds in sizes.items()
+        for how in threads
+    ]
 
 
-def _compare(n_units, n_voxels, seconds):
+def _name(n_units, n_voxels):
+    """A size in words."""
+    return f"165 sounds, {n_units} units, {n_voxels} voxels x {N_REPEATS + 1} targets, 10 splits"
+
+
+def _compare(n_units, n_voxels, how, measured):
     """Comparisons of one size; what ours takes on one thread is noted by size."""
     X, Y, trains = simulate(n_units, n_voxels)
-    columns, n_splits = targets(Y), len(trains)
-    size = f"{N_STIMULI} stimuli, {n_units} units, {n_voxels} voxels x {N_REPEATS + 1} targets, {n_splits} splits"
-    rows = []
-    for threads, limit in (("one thread", threadpool_limits(1)), ("threads as they come", nullcontext())):
-        with limit:
-            scores, ours_s = benchmarks.cpu_seconds(lambda: ours(X, Y, trains), repeats=2)
-            if threads == "one thread":
-                seconds[n_units, n_voxels] = ours_s
-            said, scikit_s = _scikit_learn(X, columns, trains, scores)
-            case = f"{size}, {threads}; {said}"
-            rows.append(benchmarks.row("encoding", case, ours_s, "scikit-learn RidgeCV per voxel", scikit_s))
-            timed = trains[:N_SPLITS_TIMED] if threads == "one thread" else trains[:1]
-            for dtype, alphas in (("float64", ridge.ALPHAS), ("float32", NARROW)):
-                # The first call of a library does what later ones find done.
-                himalaya(X[:, :9].astype(dtype) @ X[:, :9].astype(dtype).T, columns[:, :9], timed, alphas)
-                himalaya_s = _himalaya(X.astype(dtype), columns.astype(dtype), timed, alphas, n_splits)
-                how = (
-                    f"leave-one-out in float64 beside 5 folds in {dtype}, timed on {len(timed)} of the splits"
-                )
-                case = f"{size}, {threads}; {how}"
-                rows.append(benchmarks.row("encoding", case, ours_s, "himalaya KernelRidgeCV", himalaya_s))
-    return rows
+    columns, size = targets(Y), f"{_name(n_units, n_voxels)}, {how}"
+    set_backend("numpy")
+    with warnings.catch_warnings(), threadpool_limits(1) if how == "one thread" else nullcontext():
+        warnings.simplefilter("ignore")
+        scores, ours_s = benchmarks.cpu_seconds(lambda: ours(X, Y, trains), repeats=2)
+        if how == "one thread":
+            measured[n_units, n_voxels] = ours_s
+        said, scikit_s = _scikit_learn(X, columns, trains, scores)
+        grown = _growth(measured)
+        found = [(said, "scikit-learn RidgeCV per voxel", scikit_s)]
+        timed = trains[:N_SPLITS_TIMED] if how == "one thread" else trains[:1]
+        for dtype, alphas in (("float64", ridge.ALPHAS), ("float32", NARROW)):
+            # The first call of a library does what later ones find done.
+            himalaya(X[:, :9].astype(dtype) @ X[:, :9].astype(dtype).T, columns[:, :9], timed, alphas)
+            seconds = _himalaya(X.astype(dtype), columns.astype(dtype), timed, alphas, len(trains))
+            said = f"leave-one-out in float64 beside 5 folds in {dtype}, timed on {len(timed)} of the splits"
+            found.append((said, f"himalaya KernelRidgeCV, {dtype}", seconds))
+    return [
+        benchmarks.row("encoding", f"{size}; {said}{grown}", ours_s, opponent, seconds)
+        for said, opponent, seconds in found
+    ]
 
 
 def _scikit_learn(X, columns, trains, scores):
@@ -138,8 +156,10 @@ def _scikit_learn(X, columns, trains, scores):
         lambda: scikit_learn(X, some, trains[0]), repeats=1
     )
     same = np.isclose(scores["alpha"].values[0, chosen], alpha[:n], rtol=1e-9)
+    benchmarks.agreed("penalties, as a share of voxels,", 1 - same.mean(), 0.1)
     found = scores["prediction"].values[0][~trains[0]][:, chosen]
     difference = np.abs(found - predictions[:, :n])[:, same].max() / np.abs(predictions[:, :n]).max()
+    benchmarks.agreed("predictions", difference, TOLERANCE)
     said = (
         f"leave-one-out both, timed on {n} voxels of one split; same penalty in {same.sum()} of {n}, there "
     )
@@ -154,39 +174,51 @@ def _himalaya(X, columns, timed, alphas, n_splits):
 
 
 def _growth(seconds):
-    """Exponents of voxels and units in the time of ours, in words, by least squares of logarithms."""
-    logs = np.log([(n_units, n_voxels, 1) for n_units, n_voxels in seconds])
-    logs[:, 2] = 1
+    """Exponents of voxels and units in the time of ours, in words, by least squares of logarithms of some sizes."""
+    if len(seconds) < 4:
+        return ""
+    logs = np.log([(n_units, n_voxels, np.e) for n_units, n_voxels in seconds])
     units, voxels, _ = np.linalg.lstsq(logs, np.log(list(seconds.values())), rcond=None)[0]
-    return f"on one thread ours grows as voxels^{voxels:.2f} and units^{units:.2f}"
+    return f"; on one thread ours grows as voxels^{voxels:.2f} and units^{units:.2f}"
 
 
-def _gpu(n_units, n_voxels):
-    """Ours on a GPU beside the time its memory needs for what has to move; no rows without one."""
+def on_device(n_units, n_voxels, *, device):
+    """Fits of ours and of himalaya on a device, by torch on the CPU too; rows of one size.
+
+    Parameters
+    ----------
+    n_units, n_voxels : int
+    device : str
+        "cpu" or "cuda".
+
+    Returns
+    -------
+    list of dict
+    """
     import torch
 
-    if not torch.cuda.is_available():
-        return []
     X, Y, trains = simulate(n_units, n_voxels)
-    columns, layer, name = targets(Y), ridge.compress([X]), torch.cuda.get_device_name()
-    seconds = wall_seconds(
-        lambda: [ridge.leave_one_out(layer, columns, train, device="cuda") for train in trains]
+    columns, layer = targets(Y), ridge.compress([X])
+    fits, ours_s = benchmarks.device_seconds(
+        lambda: [ridge.leave_one_out(layer, columns, train, device=device) for train in trains], device
     )
-    floor = columns.nbytes * len(trains) / bandwidth("cuda")
-    case = f"fits of {N_STIMULI} stimuli, {n_units} units, {columns.shape[1]} columns, {len(trains)} splits on {name}, "
-    case += f"wall time, {floor / seconds:.2%} of what reading train responses and writing predictions once would need"
-    return [benchmarks.row("encoding", case, seconds, "bandwidth of its memory", floor)]
-
-
-def wall_seconds(function, repeats=3):
-    """Least wall time of several calls after a first that does not count."""
-    function()
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+    floor_s = columns.nbytes * len(trains) / bandwidth(device, 1 << (30 if device == "cuda" else 24))
+    said = f"fits alone; reading train responses and writing predictions once needs {floor_s / ours_s:.1%} of ours"
+    rows = [("bandwidth of its memory", said, floor_s)]
+    set_backend("torch_cuda" if device == "cuda" else "torch")
+    there = {"device": device, "dtype": torch.float64}
+    K, Y = torch.as_tensor(X, **there), torch.as_tensor(columns, **there)
+    K, sides = K @ K.T, [torch.as_tensor(train, device=device) for train in trains]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        predictions, seconds = benchmarks.device_seconds(
+            lambda: himalaya(K, Y, sides, ridge.ALPHAS), device, repeats=1
+        )
+    r = np.corrcoef(fits[0].predictions[~trains[0]].ravel(), predictions[0].cpu().numpy().ravel())[0, 1]
+    said = f"fits alone, leave-one-out beside 5 folds, both in float64; predictions correlate at {r:.3f}"
+    rows.append(("himalaya KernelRidgeCV, float64", said, seconds))
+    size = _name(n_units, n_voxels)
+    return [benchmarks.row("encoding", f"{size}; {said}", ours_s, o, s, device=device) for o, said, s in rows]
 
 
 def bandwidth(device, n_bytes=1 << 30):
@@ -195,14 +227,9 @@ def bandwidth(device, n_bytes=1 << 30):
 
     source = torch.ones(n_bytes // 8, dtype=torch.float64, device=device)
     target = torch.empty_like(source)
-
-    def copy():
-        target.copy_(source)
-        if source.is_cuda:
-            torch.cuda.synchronize()
-
-    return 2 * n_bytes / wall_seconds(copy)
-
-
-if __name__ == "__main__":
-    benchmarks.append(compare())
+    seconds = []
+    for _ in range(4):  # the first takes longer
+        with benchmarks.stopwatch(device) as taken:
+            target.copy_(source)
+        seconds += taken
+    return 2 * n_bytes / min(seconds)

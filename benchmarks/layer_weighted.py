@@ -8,6 +8,9 @@ and is priced from the time of one epoch. Ours finds all weights and penalties i
 thread each.
 """
 
+import functools
+from typing import NamedTuple
+
 import numpy as np
 import torch
 import xarray as xr
@@ -17,20 +20,33 @@ import benchmarks
 from lib import layer_weighted, metrics, ridge, standardisation
 from lib import layer_weighted_training as training
 
-N_TRAIN, N_TEST, N_LAYERS, N_UNITS, N_VOXELS = 450, 100, 8, 4000, 200
+
+class Size(NamedTuple):
+    """Of planted data, most epochs of the published training, and seconds that it all takes on two idle cores."""
+
+    n_train: int = 450
+    n_test: int = 100
+    n_layers: int = 8
+    n_units: int = 4000
+    n_voxels: int = 200
+    n_epochs: int = 500
+    seconds: float = 120
+
+
+PUBLISHED = Size()
+SMALL = Size(n_train=120, n_test=30, n_layers=6, n_units=200, n_voxels=20, n_epochs=5, seconds=4)
 SHARES = {"layer3": 0.6, "layer6": 0.4}
 EXPLAINABLE = 0.5
 PENALTIES = (1.0, 0.1)
-SIZE = f"{N_TRAIN} + {N_TEST} stimuli, {N_LAYERS} layers of {N_UNITS} units, {N_VOXELS} voxels"
 
 
-def simulate(seed=0, n_train=N_TRAIN):
+def simulate(size=PUBLISHED, seed=0):
     """Layers by name, and responses with their split, of which two layers carry known shares.
 
     Parameters
     ----------
+    size : Size
     seed : int
-    n_train : int
 
     Returns
     -------
@@ -38,32 +54,34 @@ def simulate(seed=0, n_train=N_TRAIN):
     xarray.Dataset
     """
     rng = np.random.default_rng(seed)
-    n_stimuli, layers = n_train + N_TEST, {}
+    n_stimuli, layers = size.n_train + size.n_test, {}
     X = rng.standard_normal((n_stimuli, 100)) / np.arange(1, 101) ** 0.5
-    for number in range(1, N_LAYERS + 1):
-        mixture = rng.standard_normal((X.shape[1], N_UNITS)) / np.sqrt((X**2).sum(axis=1).mean())
-        X = np.maximum(X @ mixture + 0.5 * rng.standard_normal(N_UNITS), 0)
+    for number in range(1, size.n_layers + 1):
+        mixture = rng.standard_normal((X.shape[1], size.n_units)) / np.sqrt((X**2).sum(axis=1).mean())
+        X = np.maximum(X @ mixture + 0.5 * rng.standard_normal(size.n_units), 0)
         layers[f"layer{number}"] = X.astype(np.float32)
-    signal = sum(np.sqrt(share) * _readout(layers[name], rng) for name, share in SHARES.items())
+    signal = sum(
+        np.sqrt(share) * _readout(layers[name], size.n_voxels, rng) for name, share in SHARES.items()
+    )
     noise = rng.standard_normal(signal.shape) * signal.std(axis=0)
     Y = signal / signal.std(axis=0) + np.sqrt((1 - EXPLAINABLE) / EXPLAINABLE) * noise / signal.std(axis=0)
     return layers, xr.Dataset(
         {
             "response": (("repeat", "stimulus", "voxel"), Y[None]),
-            "train": (("split", "stimulus"), [np.arange(n_stimuli) < n_train]),
+            "train": (("split", "stimulus"), [np.arange(n_stimuli) < size.n_train]),
         },
         coords={
             "stimulus": [f"s{i}" for i in range(n_stimuli)],
-            "subject": ("voxel", ["sub01"] * N_VOXELS),
-            "roi": ("voxel", ["V1"] * N_VOXELS),
+            "subject": ("voxel", ["sub01"] * size.n_voxels),
+            "roi": ("voxel", ["V1"] * size.n_voxels),
         },
     )
 
 
-def _readout(X, rng):
+def _readout(X, n_voxels, rng):
     """Random mixtures of a layer's leading components, of variance 1 (stimulus, voxel)."""
     U, s, _ = np.linalg.svd(X - X.mean(axis=0), full_matrices=False)
-    readout = (U * s)[:, :60] @ rng.standard_normal((60, N_VOXELS))
+    readout = (U * s)[:, :60] @ rng.standard_normal((min(60, len(s)), n_voxels))
     return readout / readout.std(axis=0)
 
 
@@ -78,7 +96,7 @@ def published(layers, responses, n_epochs=500):
     train, Y = responses["train"].values[0], responses["response"].values[0].astype(np.float32)
     X = standardisation.columns(np.hstack(list(layers.values())), train, published="zhou2022")
     settings = training.Settings(*PENALTIES, n_epochs=n_epochs)
-    dims = [N_UNITS] * N_LAYERS
+    dims = [X.shape[1] for X in layers.values()]
     validation = X[~train], Y[~train]
     fit = training.train(X[train], Y[train], validation, dims, settings=settings, published="zhou2022")
     return fit, training.score(fit.model, *validation)
@@ -104,27 +122,43 @@ def banded(layers, responses):
     return float(metrics.pearson(Y[~train], predicted).mean())
 
 
-def compare():
-    """Rows of all comparisons.
+def cases(size="usual", device="cpu"):
+    """Cases of a size, on the CPU alone; the usual one is that of the published study."""
+    which = SMALL if size == "small" else PUBLISHED
+    run = functools.partial(_on_one_thread, which)
+    return [benchmarks.Case(_name(which), which.seconds, run)] if device == "cpu" else []
 
-    Returns
-    -------
-    list of dict
-    """
+
+def _name(size):
+    """A size in words."""
+    return (
+        f"{size.n_train} + {size.n_test} stimuli, {size.n_layers} layers of {size.n_units} units, "
+        f"{size.n_voxels} voxels"
+    )
+
+
+def _on_one_thread(size):
+    """Rows of all comparisons of a size."""
+    n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    with threadpool_limits(1):
-        return _compare(*simulate())
+    try:
+        with threadpool_limits(1):
+            return _compare(size, *simulate(size))
+    finally:
+        torch.set_num_threads(n_threads)
 
 
-def _compare(layers, responses):
+def _compare(size, layers, responses):
     """Time each opponent, and ours, on the same data."""
     found, ours_s = benchmarks.cpu_seconds(lambda: ours(layers, responses))
     r = found["r"].mean().item()
-    (fit, theirs), training_s = benchmarks.cpu_seconds(lambda: published(layers, responses), repeats=1)
+    (fit, theirs), training_s = benchmarks.cpu_seconds(
+        lambda: published(layers, responses, size.n_epochs), repeats=1
+    )
     n_epochs = len(fit.history)
     shares = found["kernel_share"].sel(layer=list(SHARES)).values[0, 0]
     shares = ", ".join(f"{n} {s:.2f} found of {t}" for (n, t), s in zip(SHARES.items(), shares, strict=True))
-    case = f"{SIZE}; held-out r {r:.4f} beside {theirs:.4f}; {shares}"
+    case = f"{_name(size)}; held-out r {r:.4f} beside {theirs:.4f}; {shares}"
     rows = [
         benchmarks.row(
             "layer_weighted", f"{case}; {n_epochs} epochs", ours_s, "published training, once", training_s
@@ -138,10 +172,8 @@ def _compare(layers, responses):
         )
     )
     theirs, seconds = benchmarks.cpu_seconds(lambda: banded(layers, responses), repeats=1)
-    case = f"{SIZE}; held-out r {r:.4f} beside {theirs:.4f}; weights per region beside weights per voxel"
+    case = (
+        f"{_name(size)}; held-out r {r:.4f} beside {theirs:.4f}; weights per region beside weights per voxel"
+    )
     rows.append(benchmarks.row("layer_weighted", case, ours_s, "himalaya MultipleKernelRidgeCV", seconds))
     return rows
-
-
-if __name__ == "__main__":
-    benchmarks.append(compare())

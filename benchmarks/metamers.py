@@ -1,7 +1,7 @@
 """Synthesis of metamers beside a bare forward and backward pass, the published scheme and plenoptic.
 
 All sides match the same layer of the same network for the same pictures from the same noise, in CPU seconds per step
-and picture on one thread (on a GPU in wall seconds, with a row more). The bare pass is a network that ends at the
+and picture on one thread, or all on the same GPU in seconds of its own. The bare pass is a network that ends at the
 layer, called by hand. The published scheme runs every picture alone, the whole network twice per step (one pass is
 not used) with a graph beyond the layer, which is never asked for. Plenoptic is given the network that ends at the
 layer and the same loss; it knows batches, but one optimiser and one loss for all of them, so it gets one picture.
@@ -9,25 +9,24 @@ Losses are those reached after the same number of steps by the published rule, b
 ours. Random weights take as long as any; the bundled network is a trained one.
 """
 
-import copy
-import time
+import functools
 import warnings
 
 import torch
 from torch import nn
 
 import benchmarks
-from lib import activations, models
+from lib import models
 from lib.metamers import canvas, losses, material, rules, synthesis
 from lib.models import cifar_resnets
 
-# Network, layer, pictures, steps.
+# Network, layer, pictures, steps, and seconds on two idle cores.
 CASES = (
-    ("resnet20_cifar10", "layer1", 8, 100),
-    ("resnet20_cifar10", "layer3", 8, 100),
-    ("efficientnet_lite0", "stage5", 4, 60),
+    ("resnet20_cifar10", "layer1", 8, 100, 20),
+    ("resnet20_cifar10", "layer3", 8, 100, 30),
+    ("efficientnet_lite0", "stage5", 4, 60, 110),
 )
-SMALL = (("resnet20_cifar10", "layer1", 2, 4),)
+SIZES = {"small": [("resnet20_cifar10", "layer1", 2, 4, 1)], "usual": CASES[1:], "full": CASES}
 
 
 def network(name):
@@ -99,42 +98,61 @@ def plenoptic(part, x, start, n_steps):
         return float(losses.relative(part(found.metamer).flatten(1), part(x).flatten(1)))
 
 
-def compare(*, small=False):
-    """Rows of all comparisons; one small size in seconds to try it."""
-    rows, n_threads = [], torch.get_num_threads()
-    torch.set_num_threads(1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for case in SMALL if small else CASES:
-            rows += _compare(*case)
-            rows += _gpu(*case)
-    torch.set_num_threads(n_threads)
-    return rows
+def cases(size="usual", device="cpu"):
+    """Cases of a size on a device."""
+    return [
+        benchmarks.Case(_name(*case), seconds, functools.partial(_on_one_thread, *case, device))
+        for *case, seconds in SIZES[size]
+    ]
 
 
-def _compare(name, layer, n, n_steps):
+def _name(name, layer, n, n_steps):
+    """A size in words."""
+    return f"{name} {layer}, {n} pictures, {n_steps} steps, per step and picture, one thread"
+
+
+def _on_one_thread(name, layer, n, n_steps, device):
     """Rows of one network and layer."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _compare(name, layer, n, n_steps, device)
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+def _compare(name, layer, n, n_steps, device):
+    """The same on a device, ours from pictures on the CPU, the others with everything there."""
     module, size = network(name)
     made, originals = shown(module, size, n)
-    part, x = ended(module, layer), torch.as_tensor(originals.values)
-    start = material.starts(made, originals, rules.rule("vision"))
+    start = material.starts(made, originals, rules.rule("vision")).to(device)
+    found, ours_s = benchmarks.device_seconds(
+        lambda: ours(made, layer, originals, n_steps, device=device), device
+    )
+    loss = _last(found)
+    by_rule = _last(ours(made, layer, originals, n_steps, published="feather2023", device=device))
+    module = module.to(device)
+    part, x = ended(module, layer), torch.as_tensor(originals.values).to(device)
     with torch.no_grad():
         target = part(x).flatten(1)
-    found, ours_s = benchmarks.cpu_seconds(lambda: ours(made, layer, originals, n_steps))
-    _, bare_s = benchmarks.cpu_seconds(lambda: bare(part, start, target, n_steps))
+    _, bare_s = benchmarks.device_seconds(lambda: bare(part, start, target, n_steps), device)
     tenth = max(2, n_steps // 10)
-    _, scheme_s = benchmarks.cpu_seconds(
-        lambda: published(module, layer, start[:1], target[:1], tenth), repeats=2
+    _, scheme_s = benchmarks.device_seconds(
+        lambda: published(module, layer, start[:1], target[:1], tenth), device, repeats=2
     )
-    last, opponent_s = benchmarks.cpu_seconds(lambda: plenoptic(part, x[:1], start[:1], n_steps), repeats=1)
-    loss, by_rule = _last(found), _last(ours(made, layer, originals, n_steps, published="feather2023"))
+    last, opponent_s = benchmarks.device_seconds(
+        lambda: plenoptic(part, x[:1], start[:1], n_steps), device, repeats=1
+    )
     per = n * n_steps
-    size = f"{name} {layer}, {n} pictures of {size} pixels, {n_steps} steps, per step and picture, one thread"
     said = f"mean loss reached {loss.mean():.3g}, {by_rule.mean():.3g} by the published rule"
     alone = f"loss of one picture reached {loss[0]:.3g}, {last:.3g} by plenoptic"
     return [
-        benchmarks.row("metamers", f"{size}; {what}", ours_s / per, opponent, theirs_s)
-        for opponent, theirs_s, what in (
+        benchmarks.row(
+            "metamers", f"{_name(name, layer, n, n_steps)}; {what}", ours_s / per, *other, device=device
+        )
+        for *other, what in (
             ("forward and backward to the layer", bare_s / per, f"ours takes {ours_s / bare_s:.3f} of it"),
             ("two whole forward passes, batch 1", scheme_s / tenth, said),
             ("plenoptic Metamer", opponent_s / n_steps, alone),
@@ -145,43 +163,3 @@ def _compare(name, layer, n, n_steps):
 def _last(found):
     """Loss reached for each picture."""
     return found.loss.groupby("stimulus")["loss"].last().to_numpy()
-
-
-def _gpu(name, layer, n, n_steps):
-    """Ours on a GPU beside the bare passes there, in wall time; no rows without one."""
-    if not torch.cuda.is_available():
-        return []
-    module, size = network(name)
-    made, originals = shown(module, size, n)
-    on = activations.device("cuda")
-    part, start = (
-        copy.deepcopy(ended(module, layer)).to(on),
-        material.starts(made, originals, rules.rule("vision")).to(on),
-    )
-    with torch.no_grad():
-        target = part(torch.as_tensor(originals.values).to(on)).flatten(1)
-    seconds = [
-        wall_seconds(lambda: ours(made, layer, originals, n_steps, device="cuda")),
-        wall_seconds(lambda: bare(part, start, target, n_steps)),
-    ]
-    ours_s, bare_s = (value / n / n_steps for value in seconds)
-    case = f"{name} {layer}, {n} pictures of {size} pixels, {n_steps} steps, per step and picture, wall time"
-    case += f" on {torch.cuda.get_device_name()}; ours takes {ours_s / bare_s:.3f} of it"
-    return [benchmarks.row("metamers", case, ours_s, "forward and backward to the layer", bare_s)]
-
-
-def wall_seconds(function, repeats=3):
-    """Least wall time of several calls after a first that does not count."""
-    function()
-    seconds = []
-    for _ in range(repeats):
-        torch.cuda.synchronize()
-        start = time.perf_counter()
-        function()
-        torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
-
-
-if __name__ == "__main__":
-    benchmarks.append(compare())

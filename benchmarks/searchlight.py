@@ -3,10 +3,12 @@
 Synthetic patterns of 50 stimuli, the number of the functional-map study, in a cube of voxels, spheres of the
 radius that rsatoolbox's default gives, and five model RDMs. Both sides start from the same patterns and
 neighbourhoods in memory and end with the Spearman (or Pearson) correlation of every model in every searchlight, on
-one thread.
+one thread. rsatoolbox knows no GPU: there, ours (transfers included) stands beside the wall time of rsatoolbox on the
+CPU.
 """
 
 import contextlib
+import functools
 import io
 import tracemalloc
 import warnings
@@ -22,13 +24,17 @@ from threadpoolctl import threadpool_limits
 import benchmarks
 from lib import searchlight_maps, searchlight_rdms
 
-EDGE, RADIUS, N_STIMULI, N_MODELS = 17, 3, 50, 5
+RADIUS, N_MODELS = 3, 5
 COMPARISONS = {"spearman": "spearman", "pearson": "corr"}  # ours and theirs
-EDGES = (12, 17, 24)  # of volumes, for growth
-STIMULI = (25, 50, 100)
+# Voxels along each edge of the volume, stimuli, comparison, and seconds on two idle cores.
+SMALL = [(6, 12, "spearman", 1), (6, 12, "pearson", 1)]
+USUAL = [(17, 50, "spearman", 40), (17, 50, "pearson", 25)]
+SIZES = {"small": SMALL, "usual": USUAL, "full": [*USUAL, (24, 50, "spearman", 75), (24, 50, "pearson", 40)]}
+GROWTH = {6: ((5, 6), (8, 12)), 17: ((12, 17, 24), (25, 50, 100))}  # edges and stimuli, by edge
+TOLERANCE = 1e-10  # of scores: correlations in double precision
 
 
-def simulate(edge=EDGE, n_stimuli=N_STIMULI, seed=0):
+def simulate(edge, n_stimuli, seed=0):
     """Patterns (n_stimuli, n_voxels), centres and neighbours as rsatoolbox finds them, model RDMs."""
     rng = np.random.default_rng(seed)
     patterns = rng.standard_normal((n_stimuli, edge**3))
@@ -47,17 +53,18 @@ def labelled(models, n_stimuli):
     return xr.DataArray(square + square.swapaxes(1, 2), coords, ("model", "stimulus", "stimulus_2"))
 
 
-def ours(patterns, neighbours, models, comparison="spearman"):
+def ours(patterns, neighbours, models, comparison="spearman", device=None):
     """Scores (n_centres, n_models)."""
     ends = np.concatenate([[0], np.cumsum([len(n) for n in neighbours])])
     members = np.concatenate(neighbours)
     shape = len(neighbours), patterns.shape[1]
     within = sparse.csr_array((np.ones(len(members), bool), members, ends), shape=shape)
-    batches = searchlight_rdms.of_patterns({"": patterns}, {"": within})
+    batches = searchlight_rdms.of_patterns({"": patterns}, {"": within}, device=device)
     labels = labelled(models, len(patterns))
-    return searchlight_maps.evaluate(batches, labels, labels["stimulus"].values, comparison=comparison)[
-        "score"
-    ].values
+    found = searchlight_maps.evaluate(
+        batches, labels, labels["stimulus"].values, comparison=comparison, device=device
+    )
+    return found["score"].values
 
 
 def rsatoolbox(patterns, centres, neighbours, models, comparison="corr"):
@@ -69,42 +76,88 @@ def rsatoolbox(patterns, centres, neighbours, models, comparison="corr"):
     return np.array([result.evaluations[0, :, 0] for result in results])
 
 
-def compare():
-    """Rows of all comparisons."""
+def cases(size="usual", device="cpu"):
+    """Cases of a size on a device."""
+    function = _compare if device == "cpu" else functools.partial(on_device, device=device)
+    return [
+        benchmarks.Case(_name(*case), seconds, functools.partial(function, *case))
+        for *case, seconds in SIZES[size]
+    ]
+
+
+def _name(edge, n_stimuli, comparison):
+    """A size in words."""
+    return (
+        f"{edge**3} spheres of radius {RADIUS}, {n_stimuli} stimuli, correlation distance, {N_MODELS} models, "
+        f"{comparison}"
+    )
+
+
+def _compare(edge, n_stimuli, comparison):
+    """Comparison of one size; of some sizes also how time grows."""
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        patterns, centres, neighbours, models = simulate()
-        growth, peak = slopes(), peak_bytes(patterns, neighbours, models)
-        rows, sizes = [], [len(n) for n in neighbours]
-        for comparison, name in COMPARISONS.items():
-            scores, ours_s = benchmarks.cpu_seconds(
-                lambda c=comparison: ours(patterns, neighbours, models, c)
-            )
-            expected, seconds = benchmarks.cpu_seconds(
-                lambda n=name: rsatoolbox(patterns, centres, neighbours, models, n), repeats=1
-            )
-            case = (
-                f"{len(centres)} spheres of {min(sizes)} to {max(sizes)} voxels, {N_STIMULI} stimuli, "
-                f"correlation distance, {N_MODELS} models, {comparison}; "
-                f"scores differ by {np.abs(scores - expected).max():.0e}; "
-                f"ours peaks at {peak / 1e6:.0f} MB; {growth}"
-            )
-            rows.append(benchmarks.row("searchlight", case, ours_s, "rsatoolbox searchlight", seconds))
-    return rows
+        patterns, centres, neighbours, models = simulate(edge, n_stimuli)
+        scores, ours_s = benchmarks.cpu_seconds(lambda: ours(patterns, neighbours, models, comparison))
+        expected, seconds = benchmarks.cpu_seconds(
+            lambda: rsatoolbox(patterns, centres, neighbours, models, COMPARISONS[comparison]), repeats=1
+        )
+        said = f"{_name(edge, n_stimuli, comparison)}; {_agreement(scores, expected)}; "
+        said += f"ours peaks at {peak_bytes(patterns, neighbours, models) / 1e6:.0f} MB"
+        if edge in GROWTH and comparison == "spearman":
+            said += f"; {slopes(edge, n_stimuli)}"
+    return [benchmarks.row("searchlight", said, ours_s, "rsatoolbox searchlight", seconds)]
 
 
-def slopes():
+def _agreement(scores, expected):
+    """How far scores differ, in words."""
+    difference = benchmarks.agreed("scores", np.abs(scores - expected).max(), TOLERANCE)
+    return f"scores differ by {difference:.0e}"
+
+
+def on_device(edge, n_stimuli, comparison, *, device):
+    """Ours on a device, by torch on the CPU too, beside the wall time of rsatoolbox on the CPU; one row.
+
+    Parameters
+    ----------
+    edge, n_stimuli : int
+    comparison : {"spearman", "pearson"}
+    device : str
+        "cpu" or "cuda".
+
+    Returns
+    -------
+    list of dict
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        patterns, centres, neighbours, models = simulate(edge, n_stimuli)
+        scores, ours_s = benchmarks.device_seconds(
+            lambda: ours(patterns, neighbours, models, comparison, device), device
+        )
+        with threadpool_limits(1), benchmarks.stopwatch() as wall:
+            expected = rsatoolbox(patterns, centres, neighbours, models, COMPARISONS[comparison])
+    said = f"{_name(edge, n_stimuli, comparison)}; {_agreement(scores, expected)}; transfers included"
+    return [
+        benchmarks.row(
+            "searchlight", said, ours_s, "rsatoolbox searchlight on the CPU, wall", wall[0], device=device
+        )
+    ]
+
+
+def slopes(edge, n_stimuli):
     """How our time grows, as exponents from a straight line through logarithms, in words."""
+    edges, stimuli = GROWTH[edge]
     found = {}
     for what, sizes in (
-        ("searchlights", [(e, N_STIMULI) for e in EDGES]),
-        ("stimuli", [(EDGE, n) for n in STIMULI]),
+        ("searchlights", [(e, n_stimuli) for e in edges]),
+        ("stimuli", [(edge, n) for n in stimuli]),
     ):
         points = []
-        for edge, n_stimuli in sizes:
-            patterns, _, neighbours, models = simulate(edge, n_stimuli)
+        for edge_here, n_here in sizes:
+            patterns, _, neighbours, models = simulate(edge_here, n_here)
             _, seconds = benchmarks.cpu_seconds(lambda p=patterns, n=neighbours, m=models: ours(p, n, m))
-            points.append((len(neighbours) if what == "searchlights" else n_stimuli, seconds))
+            points.append((len(neighbours) if what == "searchlights" else n_here, seconds))
         found[what] = np.polyfit(*np.log(np.array(points).T), 1)[0]
     return (
         f"time grows with searchlights to the power {found['searchlights']:.2f} and with stimuli to "
@@ -119,7 +172,3 @@ def peak_bytes(patterns, neighbours, models):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return peak
-
-
-if __name__ == "__main__":
-    benchmarks.append(compare())

@@ -12,6 +12,9 @@ import benchmarks
 from lib.cochleagram import Cochleagram
 from lib.modulation import RATES_HZ, SCALES, ModulationFilters, spectral_response, temporal_response
 
+NAME = "111 filters on a cochleagram of 211 x 390, float32, one thread"
+TOLERANCE = 1e-5  # relative to the largest feature: single precision
+
 
 def full_planes(labels):
     """Transfer functions over all frequencies, complex (filter, 422, 1170)."""
@@ -38,8 +41,13 @@ def published(cochleagram, planes):
     return np.stack([np.maximum(f**2, 1e-8).mean(-1) for f in filtered])
 
 
-def compare():
-    """Rows of all comparisons."""
+def cases(_="usual", device="cpu"):
+    """The only case, on the CPU alone."""
+    return [benchmarks.Case(NAME, 12, _on_one_thread)] if device == "cpu" else []
+
+
+def _on_one_thread():
+    """The row of the only comparison."""
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -59,11 +67,7 @@ def _compare():
     expected, seconds = benchmarks.cpu_seconds(lambda: published(picture.numpy(), planes))
     difference = np.abs(features.numpy() - expected).max() / expected.max()
     case = (
-        f"111 filters on a cochleagram of 211 x 390, float32; largest difference {difference:.0e}; "
+        f"{NAME}; largest difference {benchmarks.agreed('features', difference, TOLERANCE):.0e}; "
         f"the cochleagram of 2 s itself takes {front_end_s:.2g} s"
     )
     return [benchmarks.row("spectemp", case, ours_s, "full-plane transforms in NumPy", seconds)]
-
-
-if __name__ == "__main__":
-    benchmarks.append(compare())

@@ -36,8 +36,8 @@ def test_losses_reached_are_those_at_the_share_of_the_steps():
 
 
 def test_benchmark_holds_ours_beside_the_others():
-    rows = benchmark.compare(small=True)
-    assert [row["opponent"] for row in rows if "wall" not in row["case"]] == [
+    rows = [row for case in benchmark.cases("small") for row in case.compare()]
+    assert [row["opponent"] for row in rows] == [
         "forward and backward to the layer",
         "two whole forward passes, batch 1",
         "plenoptic Metamer",
