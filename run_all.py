@@ -13,10 +13,10 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 import pandas as pd
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from lib import catalogue, kernels, plugins, provenance, sources, verification
+from lib import attempts, catalogue, kernels, plugins, provenance, sources, verification
 from lib.artefacts import ROOT, directory, home, record
 from lib.registry import registry
 
@@ -222,7 +222,7 @@ def settings(assignments, steps):
 
 
 def check_parts(chosen, selected):
-    """Raise if a target lacks a part that is asked for: a job would empty its folder before it failed."""
+    """Raise if a target lacks a part that is asked for, before any job begins."""
     for job in selected:
         parts = chosen[job.step].get("parts", "").split()
         if parts:
@@ -279,16 +279,34 @@ def execute(job, reads, depends, may_run, expected):
     if whereabouts() != expected:
         raise RuntimeError(f"worker with repository and home {whereabouts()}, but the runner has {expected}")
     depends = depends | {"inputs": provenance.inputs((need.folder for need in reads), job.given)}
-    if not may_run:
+    if not (may_run or attempts.pending(job.folder)):
         why = provenance.changed(job.folder, depends)
         return "left" if why else "fresh", why
     job.folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(job.folder / ".lock"):
+    with alone(job) as lock:
+        attempts.restore(job.folder)
         why = provenance.changed(job.folder, depends)
-        if why:
+        if why and may_run:
             with provenance.recorded(job.folder, depends):
-                kernels.execute(notebook(job.step), job.folder / "run.ipynb", depends["parameters"])
-    return "ran" if why else "fresh", why
+                copy = job.folder / attempts.COPY
+                kernels.execute(notebook(job.step), copy, depends["parameters"], keep=lock)
+    return ("ran" if may_run else "left") if why else "fresh", why
+
+
+@contextlib.contextmanager
+def alone(job):
+    """Let one run at a time, and its kernel, have to do with a result; descriptors of the lock."""
+    lock = FileLock(job.folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        tqdm.write(line("waits", job, ["another run is making it"]))
+        lock.acquire()
+    try:
+        # A kernel that has it too keeps it until it ends, should its runner be killed.
+        yield (lock._context.lock_file_fd,) if os.name == "posix" else ()
+    finally:
+        lock.release()
 
 
 def run(pool, needs, selected, depends, stale):
@@ -454,7 +472,7 @@ def summary(status):
     ended = [f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys((*GOOD, *kinds))]
     failed = [
         f"failed {job}: {why[0]}"
-        + (f"\n  in full: {file}" if (file := job.folder / "run.ipynb").exists() else "")
+        + (f"\n  in full: {file}" if (file := job.folder / attempts.FAILED).exists() else "")
         for job, (w, why) in status.items()
         if w == "failed"
     ]

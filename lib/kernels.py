@@ -10,6 +10,10 @@ from traitlets import default
 
 from lib.artefacts import ROOT
 
+DEAD = (
+    "the kernel was killed or crashed; if memory ran out: fewer jobs at a time (--jobs 1), or smaller batches"
+)
+
 
 class Kernel(AsyncKernelManager):
     """A kernel of this very Python, whichever others a person has installed."""
@@ -19,7 +23,7 @@ class Kernel(AsyncKernelManager):
         return KernelSpecManager(kernel_dirs=[])
 
 
-def execute(notebook, output, parameters):
+def execute(notebook, output, parameters, *, keep=()):
     """Run a notebook from the repository's folder and keep the executed copy, failed or not.
 
     Parameters
@@ -28,6 +32,8 @@ def execute(notebook, output, parameters):
         The copy is saved after each cell.
     parameters : dict
         Name → value, in place of the defaults of the cell tagged `parameters`.
+    keep : sequence of int
+        File descriptors that the kernel shares until it ends: a lock that must outlive a killed runner, say.
 
     Raises
     ------
@@ -36,6 +42,13 @@ def execute(notebook, output, parameters):
     nbclient.exceptions.DeadKernelError
         If the kernel is killed.
     """
+
+    class Keeping(Kernel):
+        """A kernel that shares descriptors."""
+
+        async def start_kernel(self, **options):
+            await super().start_kernel(**options, **({"pass_fds": keep} if keep else {}))
+
     import papermill  # takes longer to import than it takes to find everything fresh
 
     papermill.execute_notebook(
@@ -45,7 +58,7 @@ def execute(notebook, output, parameters):
         kernel_name="python3",
         language="python",
         progress_bar=False,
-        kernel_manager_class=Kernel,
+        kernel_manager_class=Keeping,
         extra_arguments=["--log-level=CRITICAL"],  # what a cell prints or raises is in the copy
         resources={"metadata": {"path": str(ROOT)}},  # the kernel's folder; `cwd` would move all threads
     )
@@ -64,6 +77,8 @@ def last_line(error):
     str
         One line.
     """
+    if type(error).__name__ == "DeadKernelError":  # a class of a package that is slow to import
+        return f"DeadKernelError: {DEAD}"
     if hasattr(error, "ename"):
         return f"{error.ename}: {error.evalue}".splitlines()[0]
     return "".join(traceback.format_exception_only(error)).strip().splitlines()[0]

@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lib.artefacts import ROOT, digest, home, record, save_json, sweep
+from lib import attempts
+from lib.artefacts import ROOT, digest, home, record, save_json
 
 PACKAGES = (
     *("torch", "torchvision", "torchaudio", "numpy", "scipy", "scikit-learn", "scikit-image", "pandas"),
@@ -36,9 +37,10 @@ def digests(folder, names):
     dict
         Name → SHA-256; files that do not exist are left out.
     """
-    present = [name for name in names if (folder / name).is_file()]
+    names = list(names)
     with ThreadPoolExecutor(4) as pool:  # hashing releases the interpreter's lock
-        return dict(zip(present, pool.map(digest, [folder / name for name in present]), strict=True))
+        found = zip(names, pool.map(_digest, [folder / name for name in names]), strict=True)
+        return {name: sha256 for name, sha256 in found if sha256}
 
 
 def inputs(folders, given=()):
@@ -56,7 +58,9 @@ def inputs(folders, given=()):
     dict
     """
     made = {folder.relative_to(home()).as_posix(): record(folder).get("outputs", {}) for folder in folders}
-    read = {folder.relative_to(home()).as_posix(): digests(folder, _files(folder)) for folder in given}
+    read = {
+        folder.relative_to(home()).as_posix(): digests(folder, attempts.files(folder)) for folder in given
+    }
     return made | {folder: files for folder, files in read.items() if files}
 
 
@@ -78,7 +82,7 @@ def changed(folder, depends, outputs=None):
     """
     last = record(folder)
     if not last:
-        return ["never finished"]
+        return ["begun anew, not finished" if attempts.pending(folder) else "never finished"]
     outputs = digests(folder, last["outputs"]) if outputs is None else outputs
     reasons = [f"{file} {how}" for file, how in _differences(last["code"], depends["code"])]
     old, new = last["parameters"], _plain(depends["parameters"])
@@ -92,10 +96,11 @@ def changed(folder, depends, outputs=None):
 
 @contextlib.contextmanager
 def recorded(folder, depends):
-    """Empty a folder of its last outputs, let the body fill it, and write the record last of all.
+    """Set a folder's last outputs aside, let the body fill it, and write the record last of all.
 
-    An interrupted or failed body leaves no record. Only files that the old record lists are removed, and
-    only files that the body wrote are recorded: what a person put there is neither lost nor claimed.
+    If the body fails, the last result comes back with its record, as stale as it was; if the process is killed,
+    the next one sees to that (`attempts.restore`). Only files that the record lists are set aside, and only files
+    that the body wrote are recorded: what a person put there is neither lost nor claimed.
 
     Parameters
     ----------
@@ -111,17 +116,22 @@ def recorded(folder, depends):
     missing = [name for name, files in depends["inputs"].items() if not files]
     if missing:
         raise RuntimeError(f"{missing[0]} holds no finished result")
-    _clear(folder)
-    before, start, clock = _files(folder), datetime.now(UTC), time.perf_counter()
-    yield
-    seconds = time.perf_counter() - clock
-    for name, files in depends["inputs"].items():
-        differ = list(_differences(files, digests(home() / name, files)))
-        if differ:
-            raise RuntimeError(f"inputs changed while it ran: {name}/{differ[0][0]} {differ[0][1]}")
-    written = [name for name, state in _files(folder).items() if before.get(name) != state]
-    made = {"outputs": digests(folder, written), "start": start.isoformat(timespec="seconds")}
-    save_json(depends | made | {"seconds": round(seconds, 2)} | surroundings(), folder / "run.json")
+    try:
+        before, start, clock = attempts.begin(folder, _plain(depends)), datetime.now(UTC), time.perf_counter()
+        yield
+        seconds = time.perf_counter() - clock
+        for name, files in depends["inputs"].items():
+            differ = list(_differences(files, digests(home() / name, files)))
+            if differ:
+                raise RuntimeError(f"inputs changed while it ran: {name}/{differ[0][0]} {differ[0][1]}")
+        written = [name for name, state in attempts.files(folder).items() if before.get(name) != state]
+        made = {"outputs": digests(folder, written), "start": start.isoformat(timespec="seconds")}
+        save_json(depends | made | {"seconds": round(seconds, 2)} | surroundings(), folder / "run.json")
+    except BaseException:
+        with contextlib.suppress(OSError):  # the next attempt begins with it anyway
+            attempts.restore(folder)
+        raise
+    attempts.end(folder)
 
 
 def surroundings():
@@ -154,26 +164,12 @@ def _say(*command):
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def _clear(folder):
-    """Remove a result: first the outputs that its record lists, then the record, then stale parts."""
-    for name in record(folder).get("outputs", ()):
-        file = folder / name
-        if folder.resolve() in file.resolve().parents:
-            file.unlink(missing_ok=True)
-    (folder / "run.json").unlink(missing_ok=True)
-    sweep(folder)
-
-
-def _files(folder):
-    """State of each file of a result, by name; hidden ones and the run's own record are left out."""
-    states = {}
-    for file in folder.rglob("*"):
-        name = file.relative_to(folder)
-        own = len(name.parts) == 1 and name.stem == "run"
-        if file.is_file() and not own and not any(part.startswith(".") for part in name.parts):
-            status = file.stat()
-            states[name.as_posix()] = (status.st_mtime_ns, status.st_size, status.st_ino)
-    return dict(sorted(states.items()))
+def _digest(path):
+    """SHA-256 of a file; empty if there is none, or no longer: another run may set it aside at any moment."""
+    try:
+        return digest(path) if path.is_file() else ""
+    except FileNotFoundError:
+        return ""
 
 
 def _differences(old, new):

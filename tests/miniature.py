@@ -1,5 +1,7 @@
 """A miniature compendium: the real runner on small notebooks, models and targets that need no torch."""
 
+import ast
+import functools
 import os
 import re
 import shutil
@@ -10,17 +12,6 @@ from pathlib import Path
 import nbformat
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-MODULES = (
-    "__init__",
-    "artefacts",
-    "catalogue",
-    "kernels",
-    "plugins",
-    "provenance",
-    "registry",
-    "sources",
-    "verification",
-)
 OTHERS = ("04_rsa", "05_decode", "06_bhscore", "07_metamers")  # steps that the miniature goes without
 MODEL = """
 LABEL = "Model {name}"
@@ -121,6 +112,25 @@ with artefacts.atomic(artefacts.directory("figures") / "lines.csv") as part:
 }
 
 
+@functools.cache
+def modules():
+    """Modules of lib that the runner needs, but for those that the miniature has its own of."""
+    found, waiting = {"__init__"}, [REPOSITORY / "run_all.py"]
+    while waiting:
+        for node in ast.walk(ast.parse(waiting.pop().read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom) or (node.module or "").partition(".")[0] != "lib":
+                continue
+            inner = node.module.split(".")[1:2]
+            new = (
+                set(inner or (alias.name for alias in node.names))
+                - {"models", "datasets", "forecast"}
+                - found
+            )
+            waiting += [REPOSITORY / "lib" / f"{name}.py" for name in new]
+            found |= new
+    return sorted(found)
+
+
 def notebook(source):
     """Notebook of code cells parted by `# %%`, the first of them tagged `parameters`."""
     cells = [nbformat.v4.new_code_cell(cell.strip()) for cell in source.split("# %%\n")]
@@ -204,7 +214,7 @@ def build(folder):
     made.home.mkdir(parents=True)
     for name in ("lib/models", "lib/datasets", "notebooks"):
         (made.root / name).mkdir(parents=True)
-    for file in ("run_all.py", *(f"lib/{module}.py" for module in MODULES)):
+    for file in ("run_all.py", *(f"lib/{module}.py" for module in modules())):
         shutil.copy(REPOSITORY / file, made.root / file)
     for package in ("models", "datasets"):
         (made.root / "lib" / package / "__init__.py").write_text(PACKAGE, encoding="utf-8")

@@ -44,6 +44,15 @@ def test_failed_cell_is_told_in_one_line_and_in_full(tmp_path):
     assert "here and there" in (tmp_path / "run.ipynb").read_text()
 
 
+def test_killed_kernel_names_memory(tmp_path):
+    file = notebook(tmp_path / "n.ipynb", "n = 1", "import os; os.kill(os.getpid(), 9)")
+    with pytest.raises(RuntimeError) as caught:
+        kernels.execute(file, tmp_path / "run.ipynb", {})
+    for error in (caught.value, pickle.loads(pickle.dumps(caught.value))):
+        assert "killed" in kernels.last_line(error)
+        assert "memory" in kernels.last_line(error)
+
+
 def test_other_errors_are_told_by_their_last_line():
     assert (
         kernels.last_line(OSError(28, "No space left on device"))

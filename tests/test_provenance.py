@@ -1,6 +1,7 @@
 """Records: what they hold, what makes them stale, and that a failure leaves none."""
 
 import errno
+from pathlib import Path
 
 import pytest
 
@@ -76,28 +77,34 @@ def test_folder_without_readable_record_never_finished(home, text):
     assert provenance.changed(home, depends()) == ["never finished"]
 
 
-def test_failed_body_leaves_no_record(home):
+def test_failed_body_leaves_the_last_result(home):
     folder = make(home / "x", depends(), a_txt="a")
-    with pytest.raises(KeyError), provenance.recorded(folder, depends()):
-        raise KeyError
-    assert not (folder / "run.json").exists()
-    assert not (folder / "a.txt").exists()
+    other = depends(parameters={"n": 2})
+    with pytest.raises(ZeroDivisionError), provenance.recorded(folder, other):
+        1 / len([name for name in ("run.json", "a.txt") if (folder / name).exists()])
+    assert (folder / "a.txt").read_text() == "a"
+    assert provenance.changed(folder, depends()) == []
+    assert provenance.changed(folder, other) == ["parameter n default → 2"]
 
 
-def test_record_that_cannot_be_written_is_absent_not_torn(home, monkeypatch):
+def test_record_that_cannot_be_written_is_not_torn(home, monkeypatch):
+    write_text = Path.write_text
+
     def full(path, text, encoding):  # as `write_text` on a disk that fills up half way
-        with path.open("w", encoding=encoding) as stream:
-            stream.write(text[: len(text) // 2])
+        if not path.name.endswith("run.json"):
+            return write_text(path, text, encoding=encoding)
+        write_text(path, text[: len(text) // 2], encoding=encoding)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    make(home / "x", depends(), a_txt="a")
+    folder, other = make(home / "x", depends(), a_txt="a"), depends(parameters={"n": 2})
     with monkeypatch.context() as patch:
         patch.setattr("pathlib.Path.write_text", full)
         with pytest.raises(OSError, match="No space"):
-            overwrite(home / "x" / "a.txt", depends())
-    folder = home / "x"
-    assert {path.name for path in folder.iterdir()} == {"a.txt"}
-    assert provenance.changed(folder, depends()) == ["never finished"]
+            overwrite(folder / "a.txt", other)
+    assert {path.name for path in folder.iterdir()} == {"a.txt", "run.json", ".unfinished"}
+    assert (folder / "a.txt").read_text() == "a"
+    assert provenance.changed(folder, depends()) == []
+    assert provenance.changed(folder, other) == ["parameter n default → 2"]
 
 
 def test_input_that_changes_meanwhile_is_an_error(home):
@@ -139,6 +146,16 @@ def test_digests_leave_out_what_is_missing(home):
     # SHA-256 of "abc": FIPS 180-2, appendix B.1.
     published = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert provenance.digests(home, ["a", "b"]) == {"a": published}
+
+
+def test_a_file_that_another_run_sets_aside_meanwhile_is_missing(home, monkeypatch):
+    def slow(path):
+        path.unlink(missing_ok=True)
+        return artefacts.digest(path)
+
+    (home / "a").write_bytes(b"abc")
+    monkeypatch.setattr(provenance, "digest", slow)
+    assert provenance.digests(home, ["a"]) == {}
 
 
 def test_surroundings_hold_no_name_of_the_machine():

@@ -253,8 +253,11 @@ def test_kill_keeps_what_finished_and_leaves_no_kernel(small):
     kept = small.written()
     assert kept == {n: when for n, when in before.items() if n not in ("extract/a/sine", "extract/b/sine")}
     assert list(marks[0][0].glob(".*.part.*"))
-    small.run(*asked)
-    assert rewritten(small, kept) == {"extract/a/sine", "extract/b/sine"}
+    why = lines(small.run(*asked, "--dry-run"), "stale")
+    assert why["extract/a/sine"] == why["extract/b/sine"] == "begun anew, not finished"
+    # What was there before is asked for again, and comes back as it was.
+    assert "0 ran, 3 fresh" in small.run(*asked)
+    assert small.written() == before
     assert not list(small.home.rglob("*.part.*"))
 
 
@@ -267,7 +270,7 @@ def test_interrupt_ends_kernels(small):
     assert process.returncode == 130
     assert "Traceback" not in said
     assert gone(pid)
-    assert small.written() == {n: when for n, when in before.items() if n != "extract/a/sine"}
+    assert small.written() == before
 
 
 def test_failure_holds_back_only_what_reads_it(small):
@@ -280,10 +283,13 @@ def test_failure_holds_back_only_what_reads_it(small):
     assert "figures" in lines(said, "held back")
     summary = said[said.rindex("failed 02_extract b sine") :]
     assert "ValueError: no weights" in summary.splitlines()[0]
-    executed = small.folder("extract", "b", "sine") / "run.ipynb"
+    executed = small.folder("extract", "b", "sine") / "run.failed.ipynb"
     assert str(executed) in summary
     assert "Traceback (most recent call last)" in executed.read_text(encoding="utf-8")
-    assert not executed.with_name("run.json").exists()
+    # The last result is there, with the copy that made it, and as stale as before.
+    assert "Traceback" not in executed.with_name("run.ipynb").read_text(encoding="utf-8")
+    assert json.loads(executed.with_name("features.json").read_text()) == [1.0, 3.0, 5.0, 7.0]
+    assert lines(small.run("--dry-run"), "stale")["extract/b/sine"] == "lib/models/b.py changed"
 
 
 def test_plugin_that_is_not_python_is_named(compendium):
@@ -584,21 +590,28 @@ def test_two_runs_at_once_share_the_work(small):
     assert [process.returncode for process in both] == [0, 0], said
     ran = [name for text in said for name in lines(text, "ran")]
     assert ran == ["extract/a/sine"]
+    waited = [text for text in said if "waits     02_extract a sine (another run is making it)" in text]
+    assert len(waited) == 1
+    assert not lines(waited[0], "ran")
     assert "0 of 2 jobs" in small.run(*asked, "--dry-run")
 
 
-def test_full_disk_leaves_no_record_and_no_torn_file(small):
+def test_full_disk_leaves_the_last_result_and_no_torn_file(small):
     # A limit on the size of a file makes the write itself fail, in the kernel, as a full disk does.
     asked = ("encode", "--model", "a", "--set", "n_bytes=4000000")
 
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
 
+    folder = small.folder("encode", "a", "sine")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
     said = small.run(*asked, status=1, preexec_fn=limit)
     assert "failed 03_encode a sine: OSError" in said
-    folder = small.folder("encode", "a", "sine")
-    assert {path.name for path in folder.iterdir()} == {".lock", "run.ipynb"}
-    assert lines(small.run(*asked, "--dry-run"), "stale") == {"encode/a/sine": "never finished"}
+    after = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert b"Traceback" in after.pop("run.failed.ipynb")
+    assert after == before
+    why = "parameter n_bytes default → 4000000"
+    assert lines(small.run(*asked, "--dry-run"), "stale") == {"encode/a/sine": why}
 
 
 def test_memory_that_runs_out_in_one_job_fails_that_job_only(small):
@@ -607,10 +620,10 @@ def test_memory_that_runs_out_in_one_job_fails_that_job_only(small):
     small.edit("lib/models/b.py", "return 2.0", "return 3.0")
     said = small.run(status=1)
     assert "failed 02_extract a sine: " in said
-    assert "DeadKernelError" in said
+    assert "DeadKernelError: the kernel was killed or crashed; if memory ran out: " in said
     assert set(lines(said, "held back")) == {"encode/a/sine", "figures"}
     assert set(lines(said, "ran")) == {"extract/b/sine", "encode/b/sine"}
-    assert "extract/a/sine" not in small.written()
+    assert lines(small.run("--dry-run"), "stale")["extract/a/sine"] == "lib/models/a.py changed"
 
 
 @pytest.mark.parametrize("year", [1980, 2080])
