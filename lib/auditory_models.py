@@ -6,6 +6,8 @@ the publication and our correspondence to them.
 
 from pathlib import Path
 
+import pandas as pd
+
 from lib import artefacts, plugins
 
 
@@ -27,6 +29,35 @@ def networks():
     github.com/gretatuckute/auditory_brain_dnn.
     """
     return _table("networks").set_index("identifier")
+
+
+def trained():
+    """What the study's own networks were trained on.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per name of `lib.models` (run here, or released). model, network (architecture), task ("word",
+        "speaker", "genre", "audioset", "multitask"), clean (bool: without background noise), seed (1 or 2: random
+        start).
+
+    References
+    ----------
+    Tuckute, Feather, Boebinger & McDermott (2023), PLOS Biology 21, e3002366, Methods (in-house models).
+    """
+    table = networks()
+    named = table["label"].str.extract(r"^(Coch\w+?)-([A-Z][a-z]+(?:Set|Task)?)(Clean)?(?:Seed(\d))?$")
+    found = pd.DataFrame(
+        {
+            "network": named[0],
+            "task": named[1].str.lower(),
+            "clean": named[2].notna(),
+            "seed": named[3].fillna("1").astype(int),
+        }
+    ).join(table[["model", "released"]])
+    found = found.dropna(subset="network").melt(["network", "task", "clean", "seed"], value_name="name")
+    found = found.rename(columns={"name": "model"})
+    return found[["model", "network", "task", "clean", "seed"]]
 
 
 def layers(identifier):

@@ -119,3 +119,23 @@ def positions(similarities):
     n_layers = similarities.sizes["layer"]
     best = similarities.fillna(-np.inf).argmax("layer").where(similarities.notnull().any("layer"))
     return best / (n_layers - 1 if n_layers > 1 else np.nan)
+
+
+def position_table(scores):
+    """Relative positions of best layers, as rows.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        layer (in the model's order), subject, roi, value: one similarity over all sounds each.
+
+    Returns
+    -------
+    pandas.DataFrame
+        subject, part (region), position: of `positions`, without those that are not defined.
+    """
+    order = [list(dict.fromkeys(scores[name])) for name in ("layer", "subject", "roi")]
+    cube = scores.set_index(["layer", "subject", "roi"])["value"].to_xarray()
+    cube = cube.sel(dict(zip(cube.dims, order, strict=True)))
+    found = positions(cube).rename(roi="part").to_series().dropna()
+    return found.rename("position").reset_index()

@@ -29,6 +29,31 @@ def bars(figure):
     return table[table["figure"] == figure].drop(columns="figure").reset_index(drop=True)
 
 
+def beside(table, figure, labels):
+    """Published bars beside those found here, where both are of the same network or group.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        roi, kind, part; of `lib.functional_rois.parted`.
+    figure : {"2b", "3b"}
+    labels : dict of str
+        What the study calls each part.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The table with the column published; NaN in rows that are not of kind "unique", and where the study shows
+        another network among its best three.
+    """
+    known = bars(figure)[["roi", "name", "unique"]].rename(columns={"unique": "published"})
+    known = known.assign(kind="unique")
+    named = table.assign(name=table["part"].map(labels))
+    return named.merge(known, how="left", on=["roi", "kind", "name"], validate="many_to_one").drop(
+        columns="name"
+    )
+
+
 def pairs(figure):
     """Pairs of bars whose difference has a star.
 

@@ -101,3 +101,11 @@ def test_an_unknown_identifier_names_the_nearest():
         ValueError, match="unknown model of hearing 'Kell2018words'; did you mean Kell2018word"
     ):
         auditory_models.layers("Kell2018words")
+
+
+def test_what_networks_were_trained_on_is_in_their_names():
+    table = auditory_models.trained().set_index("model")
+    assert table.loc["cochresnet50_speaker_clean_seed2"].tolist() == ["CochResNet50", "speaker", True, 2]
+    assert table.loc["released_cochcnn9_audioset"].tolist() == ["CochCNN9", "audioset", False, 1]
+    assert len(table) == 2 * 26  # 13 of each architecture, run here or released
+    assert set(table["task"]) == {"word", "speaker", "genre", "audioset", "multitask"}

@@ -179,3 +179,14 @@ def test_positions_are_those_of_the_best_layer_and_undefined_for_one():
     similar = xr.DataArray([[0.1, np.nan], [0.3, np.nan], [0.2, np.nan]], dims=("layer", "subject"))
     np.testing.assert_array_equal(auditory_rsa.positions(similar), [0.5, np.nan])
     assert np.isnan(auditory_rsa.positions(similar[:1])).all()
+
+
+def test_positions_as_rows_follow_the_order_of_layers_not_of_the_alphabet():
+    layers = ["zeta", "alpha", "mid"]
+    rows = [(layer, subject, roi) for layer in layers for subject in "yx" for roi in ("P2", "P1")]
+    table = pd.DataFrame(rows, columns=["layer", "subject", "roi"]).assign(value=0.0)
+    table.loc[(table["layer"] == "alpha") & (table["roi"] == "P1"), "value"] = 1
+    table.loc[(table["layer"] == "mid") & (table["roi"] == "P2"), "value"] = 1
+    found = auditory_rsa.position_table(table).set_index(["subject", "part"])["position"]
+    assert found.to_dict() == {("y", "P2"): 1, ("y", "P1"): 0.5, ("x", "P2"): 1, ("x", "P1"): 0.5}
+    assert auditory_rsa.position_table(table[table["layer"] == "mid"]).empty

@@ -141,7 +141,7 @@ def test_component_panels_are_the_table(figure):
     parts = {"lowfreq": 0.71, "music": 0.34}
     table = pd.concat(
         [
-            scores().assign(part=part, published=line, value=scores()["value"] * line)
+            scores().assign(part=part, baseline=line, published=np.nan, value=scores()["value"] * line)
             for part, line in parts.items()
         ]
     )
@@ -154,8 +154,17 @@ def test_component_panels_are_the_table(figure):
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["SpectroTemporal as published"]
 
 
+def test_published_values_of_components_are_diamonds_beside_their_bars(figure):
+    known = np.array([0.4, np.nan, *[0.2] * (len(scores()) - 2)])
+    plotting.component_panels(scores().assign(part="music", baseline=0.34, published=known), figure)
+    (dots,) = [line for line in figure.axes[0].lines if line.get_marker() == "D"]
+    np.testing.assert_array_equal(dots.get_xdata(), known)
+    np.testing.assert_array_equal(dots.get_ydata(), range(len(known)))
+    assert "the model as published" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
 def test_component_panels_without_results_say_so(figure):
-    plotting.component_panels(scores().assign(part="x", published=0.5).iloc[:0], figure)
+    plotting.component_panels(scores().assign(part="x", baseline=0.5, published=0.5).iloc[:0], figure)
     assert not figure.axes
     assert [text.get_text() for text in figure.texts] == ["no results"]
 

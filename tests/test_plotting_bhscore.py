@@ -1,3 +1,6 @@
+from itertools import combinations
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -53,6 +56,22 @@ def test_recomputed_scores_stand_beside_with_intervals(figure):
 def test_each_measure_has_its_ranking(figure):
     bhscore.rankings(ranked(), figure)
     assert [ax.get_title() for ax in figure.axes] == ["mean of both", "decoding", "encoding"]
+
+
+def test_performance_has_a_point_per_network_and_names_that_do_not_collide(figure):
+    table = bhscore_published.beside(bhscore_published.recomputed(Path("nowhere")))
+    table = table.join(bhscore_published.scores()["top1"], on="network")
+    found = bhscore_published.performance(table).assign(source="published")
+    figure.set_size_inches(12, 4)
+    bhscore.performance(table, found, figure)
+    for ax, measure in zip(figure.axes, ("decoding", "encoding", "mean"), strict=True):
+        here = table[table["measure"] == measure].dropna(subset="top1")
+        (points,) = ax.lines
+        np.testing.assert_array_equal(points.get_xydata(), here[["top1", "published"]].to_numpy())
+        assert f"ρ = {found.set_index('measure')['value'][measure]:.2f} [" in ax.get_title()
+        boxes = [text.get_window_extent() for text in ax.texts]
+        assert len(boxes) > len(here) / 2
+        assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
 
 
 def test_scores_have_intervals_and_the_band_without_order(figure):

@@ -71,6 +71,37 @@ def test_models_are_bars_in_the_order_of_the_trained_with_the_baseline_as_a_line
     np.testing.assert_allclose(shade, colors.to_rgb(plotting.colour("crepe_tiny")))
 
 
+def test_published_values_are_diamonds_and_those_of_the_baseline_a_dashed_line(figure):
+    table = comparison.ranked(comparison.means(scores(), value="value", condition="model"))
+    table = table[table["part"] == "all"].assign(ceiling=0.93)
+    known = {"vggish": 0.55, "spectemp": 0.21, "vggish.permuted": 0.11}
+    table = table.assign(published=table["model"].map(known))
+    encoding.models(table, figure, baseline="spectemp", ylabel="corrected r²")
+    for ax, value in zip(figure.axes, (0.55, 0.11), strict=True):
+        (dots,) = [line for line in ax.lines if line.get_marker() == "D"]
+        np.testing.assert_array_equal(dots.get_ydata(), [np.nan, value])  # crepe_tiny is not in the study
+        (dashed,) = [line for line in ax.lines if line.get_linestyle() == "--"]
+        assert dashed.get_ydata()[0] == 0.21
+        (dotted,) = [line for line in ax.lines if line.get_linestyle() == ":"]
+        assert dotted.get_ydata()[0] == 0.93
+    assert "published" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_published_positions_are_joined_to_their_models(figure):
+    positions = comparison.means(scores(), value="position", condition="part", by=["target", "model"])
+    facing = comparison.facing(positions, reference="P1")
+    tests = comparison.position_tests(positions, reference="P1")
+    facing = facing.assign(x_published=np.where(facing["model"] == "vggish", 0.25, np.nan), y_published=0.5)
+    encoding.roi_positions(facing, tests, figure)
+    (dot,) = [line for line in figure.axes[0].lines if line.get_marker() == "D" and len(line.get_xdata())]
+    assert dot.get_xydata().tolist() == [[0.25, 0.5]]
+    here = facing[(facing["model"] == "vggish") & (facing["part"] == "P2")].iloc[0]
+    joined = [
+        line for line in figure.axes[0].lines if len(line.get_xdata()) == 2 and line.get_linestyle() == "-"
+    ]
+    assert [[here["x"], here["y"]], [0.25, 0.5]] in [line.get_xydata().tolist() for line in joined]
+
+
 def test_one_model_without_controls_and_many_targets_are_drawn(figure):
     table = comparison.means(
         scores(["crepe_tiny"], ("planted_audio", "nh2015")), value="value", condition="model"

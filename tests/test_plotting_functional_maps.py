@@ -42,6 +42,17 @@ def test_each_region_has_a_panel_with_its_bars_and_stars(figure, table, hatched)
         assert (ax.get_legend() is not None) == hatched
 
 
+def test_published_bars_are_diamonds_where_there_are_any(figure, table):
+    known = table.assign(
+        published=np.where((table["kind"] == "unique") & (table["part"] == "b"), 0.07, np.nan)
+    )
+    shades = dict(zip("abc", ("red", "green", "blue"), strict=True))
+    functional_maps.roi_panels(known, figure, colours=shades, labels={n: n for n in "abc"})
+    place = table.query("kind == 'unique' and part == 'b' and roi == 'V1'")["position"].item()
+    (dot,) = [line for line in figure.axes[0].lines if line.get_marker() == "D"]
+    assert dot.get_xydata().tolist() == [[place, 0.07]]
+
+
 def test_lenses_have_their_areas():
     rng = np.random.default_rng(0)
     points = rng.uniform(-3, 3, (400_000, 2))

@@ -157,7 +157,18 @@ def test_flat_panels_have_one_scale_in_mm():
     assert [ax.images[0].get_array().min() for ax in pictures] == [0, 0, 1, 1]
     assert [ax.get_title() for ax in pictures] == ["left hemisphere", "right hemisphere"] * 2
     assert {ax.get_xlim() for ax in pictures} == {(-5, 19)}
-    assert {ax.get_ylim() for ax in pictures} == {(-5, 7)}
+    assert {ax.get_ylim() for ax in pictures} == {
+        (-5 - brain_maps.NAMES_MM, 7)
+    }  # names stand below the voxels
+
+
+def test_names_of_regions_stand_apart_and_near_their_regions():
+    apart = brain_maps._apart(np.array([0.5, 0.51, 0.9]), gap=0.25)
+    np.testing.assert_allclose(apart, [0.375, 0.625, 0.875])
+    np.testing.assert_allclose(brain_maps._apart(np.array([0.5]), gap=0.25), [0.5])
+    np.testing.assert_allclose(
+        brain_maps._apart(np.array([0.0, 0.0, 0.0, 1.0]), gap=0.25), [0.125, 0.375, 0.625, 0.875]
+    )
 
 
 def drawn(patches, mesh):

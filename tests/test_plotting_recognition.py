@@ -7,7 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lib.plotting import recognition
-from lib.recognition import agreement, printed
+from lib.recognition import agreement, printed, published
 
 
 @pytest.fixture
@@ -86,6 +86,25 @@ def test_scatter_shows_points_and_correlations(figure):
     rho = found[(found["region"] == "IT") & (found["measure"] == "rho")]["value"].item()
     assert f"ρ = {rho:.2f} [" in ax.get_title()
     assert "corrected" in ax.get_title()
+    assert "published" not in ax.get_title()
+
+
+def test_printed_correlations_stand_behind_those_found(figure):
+    table = pd.DataFrame(
+        {"region": "IT", "model": list("abcdef"), "score": [1, 2, 3, 4, 5, 7], "human": range(6)}
+    )
+    found = agreement.correlations(table, "score", "human", by="region", n_resamples=50)
+    known = published.correlations("brainscore").rename(columns={"group": "region"})
+    found = found.merge(known, how="left", on=["region", "measure"])
+    recognition.scatter(table, found, figure, x="score", y="human", by="region")
+    title = figure.axes[0].get_title()
+    assert "(published 0.45, 26 networks)" in title
+    assert title.count("published") == 2  # no tau was printed
+
+
+def test_ticks_are_plain_names_of_layers(figure):
+    recognition.curves(means().assign(layer=means()["layer"] + "_fake_relu"), figure)
+    assert not any("fake" in t.get_text() for t in figure.axes[0].get_xticklabels())
 
 
 def test_networks_have_their_band_and_their_own_accuracy(figure):

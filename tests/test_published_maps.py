@@ -1,9 +1,10 @@
 """Published bars, diagrams and ceilings agree with each other."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from lib import functional_rois, published_maps
+from lib import functional_maps, functional_rois, published_maps
 
 
 @pytest.mark.parametrize("figure", published_maps.FIGURES)
@@ -54,3 +55,18 @@ def test_stars_are_of_bars_above_the_axis():
     assert published_maps.pairs("3b").groupby("roi").size().reindex(["V2d", "VO1", "V3b"]).fillna(
         0
     ).tolist() == [0, 2, 2]
+
+
+def test_published_bars_stand_beside_the_same_network_of_the_same_region():
+    rows = [("V1v", "unique", "edge2d"), ("V1v", "single", "edge2d"), ("V1v", "unique", "normal"),
+            ("VO1", "unique", "edge2d")]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["roi", "kind", "part"])
+    found = published_maps.beside(table, "2b", {"edge2d": "2D edges", "normal": "normals"})
+    np.testing.assert_array_equal(found["published"], [0.1044, np.nan, np.nan, 0.0368])
+    assert found.columns.tolist() == [*table.columns, "published"]
+
+
+def test_every_published_name_is_that_of_a_network_or_group():
+    labels = set(functional_maps.networks()["label"])
+    assert set(published_maps.bars("2b")["name"]) <= labels
+    assert set(published_maps.bars("3b")["name"]) == set(functional_maps.GROUPS)

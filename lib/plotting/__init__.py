@@ -1,6 +1,7 @@
 """Figures: the look they share, and a module per topic; every function draws a tidy table, nothing else."""
 
 from lib.plotting import (
+    auditory,
     bhscore,
     correction,
     decoding,
@@ -29,7 +30,7 @@ from lib.plotting.look import (
 )
 
 __all__ = [
-    "NUMBERS", "STYLE", "assignment", "bhscore", "colour", "component_panels", "correction", "decoding", "encoding",
-    "functional_maps", "label", "layer_weighted", "maps", "metamers", "partition", "planted_panels", "recognition",
-    "recovered", "report_card", "rsa", "save_figure", "save_numbers", "score_bars",
+    "NUMBERS", "STYLE", "assignment", "auditory", "bhscore", "colour", "component_panels", "correction", "decoding",
+    "encoding", "functional_maps", "label", "layer_weighted", "maps", "metamers", "partition", "planted_panels",
+    "recognition", "recovered", "report_card", "rsa", "save_figure", "save_numbers", "score_bars",
 ]  # fmt: skip

@@ -61,6 +61,33 @@ def rankings(table, figure):
         ax.set_title(SHOWN[measure])
 
 
+def performance(table, found, figure):
+    """Scores of networks over their accuracy on ImageNet, with the rank correlation.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        network, measure, top1 (%), published, value (NaN: not recomputed). Networks without accuracy are left out.
+    found : pandas.DataFrame
+        measure, source ("published" or "recomputed"), value, low, high, n; of `lib.bhscore_published.performance`.
+    figure : matplotlib.figure.Figure
+    """
+    table = table.dropna(subset="top1")
+    for ax, (measure, title) in zip(figure.subplots(1, len(SHOWN)), SHOWN.items(), strict=True):
+        rows = table[table["measure"] == measure]
+        ax.plot(rows["top1"], rows["published"], "o", ms=4, color=PUBLISHED, label="published")
+        if rows["value"].notna().any():
+            ax.plot(rows["top1"], rows["value"], "o", ms=4, mfc="none", color=RECOMPUTED, label="recomputed")
+            ax.legend(loc="lower left", fontsize=7)
+        _name_points(ax, rows)
+        said = [
+            f"{row.source}: ρ = {row.value:.2f} [{row.low:.2f}, {row.high:.2f}], n = {row.n}"
+            for row in found[found["measure"] == measure].itertuples()
+        ]
+        ax.set_title("\n".join([title, *said]), fontsize=8)
+        ax.set(xlim=(40, 90), ylim=(0, 0.6), xlabel="top-1 accuracy on ImageNet (%)", ylabel="BH score")
+
+
 def scores(table, figure):
     """A panel per measure: the score of each model with its interval, and in grey where scores without order lie.
 
@@ -192,6 +219,23 @@ def sensitivity(table, figure):
     axes[-1].legend(
         title="significance", fontsize=7, title_fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5)
     )
+
+
+def _name_points(ax, rows, *, gap=0.016):
+    """Names beside their points, right or left, where they cover no point and no other name."""
+    taken = [(x - 0.5, x + 0.5, y) for x, y in zip(rows["top1"], rows["published"], strict=True)]
+    for row in rows.sort_values("published", ascending=False).itertuples():
+        width = 0.72 * len(row.network)
+        for side, start in (("left", row.top1 + 0.9), ("right", row.top1 - 0.9 - width)):
+            box = start, start + width, row.published
+            clear = all(box[1] < a or b < box[0] or abs(box[2] - y) > gap for a, b, y in taken)
+            if clear and box[0] > 40 and box[1] < 91:
+                ax.text(
+                    start if side == "left" else start + width, row.published, row.network, fontsize=5, ha=side,
+                    va="center",
+                )  # fmt: skip
+                taken.append(box)
+                break
 
 
 def _frame(corner):

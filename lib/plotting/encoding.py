@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from lib.plotting.look import colour, label
+from lib.plotting.look import PUBLISHED, colour, label
 
 CONTROLS = {"": "trained", "permuted": "permuted", "random": "random"}
 RULES = {
@@ -22,7 +22,9 @@ def models(table, figure, *, ylabel, baseline=None):
     Parameters
     ----------
     table : pandas.DataFrame
-        target, part, control, network, model, rank, value, sem; of `comparison.ranked`.
+        target, part, control, network, model, rank, value, sem; of `comparison.ranked`. With a column published (NaN:
+        none) the published values are open diamonds, that of the baseline a dashed line; with a column ceiling (one
+        per target and part; NaN: none) that is a dotted one.
     figure : matplotlib.figure.Figure
     ylabel : str
     baseline : str, optional
@@ -50,6 +52,9 @@ def models(table, figure, *, ylabel, baseline=None):
             ax.axhline(line.value, color="grey", linewidth=1, label=label(baseline))
             error = 0 if np.isnan(line.sem) else line.sem
             ax.axhspan(line.value - error, line.value + error, color="grey", alpha=0.25, linewidth=0)
+        _printed(ax, at, bars, here[here["model"] == baseline])
+        for ceiling in here.get("ceiling", pd.Series()).dropna().unique()[:1]:
+            ax.axhline(ceiling, color="black", linewidth=1, linestyle=":", label="noise ceiling")
         names = [label(network) for network in order] if i == len(rows) - 1 else [""] * len(order)
         ax.set_xticks(range(len(order)), names, rotation=60, ha="right")
         top = np.nanmax([1, *(bars["value"] + bars["sem"].fillna(0))])
@@ -104,7 +109,8 @@ def roi_positions(table, tests, figure):
     Parameters
     ----------
     table : pandas.DataFrame
-        target, control, part, reference, model, x, x_sem, y, y_sem; of `comparison.facing`.
+        target, control, part, reference, model, x, x_sem, y, y_sem; of `comparison.facing`. With columns x_published
+        and y_published (NaN: none) the published points are open diamonds, and lines lead to them.
     tests : pandas.DataFrame
         target, control, part, w, p, n_above, n; of `comparison.position_tests`.
     figure : matplotlib.figure.Figure
@@ -122,11 +128,13 @@ def roi_positions(table, tests, figure):
         for ax, part in zip(figure.axes[i * n_columns :], parts, strict=False):
             here, found = (t[(t["target"] == target) & (t["part"] == part)] for t in (table, tests))
             _crosses(ax, here)
+            _published_points(ax, here)
             ax.axline((0, 0), slope=1, color="grey", linewidth=0.8, zorder=0)
             ax.set(xlim=(-0.05, 1.05), ylim=(-0.05, 1.05), aspect="equal")
             ax.set(xlabel=here["reference"].iloc[0], ylabel=part)
             said = [
-                f"{CONTROLS[t.control]}: {t.n_above} of {t.n} above, W = {t.w:g}, p = {t.p:.2g}"
+                f"{CONTROLS[t.control]}: {t.n_above} of {t.n} above"
+                + ("" if np.isnan(t.p) else f", W = {t.w:g}, p = {t.p:.2g}")
                 for t in found.itertuples()
             ]
             ax.set_title("\n".join([target, *said]), fontsize=7)
@@ -280,6 +288,29 @@ def _crosses(ax, points):
         ax.errorbar(
             point.x, point.y, fmt="o", ms=4, color=shade, elinewidth=0.8, label=label(point.model), **errors
         )
+
+
+def _printed(ax, places, bars, baseline):
+    """Published values of bars and of the baseline, as far as there are any."""
+    if "published" not in bars:
+        return
+    if bars["published"].notna().any():
+        ax.plot(places, bars["published"], label="published", **PUBLISHED)
+    for line in baseline.dropna(subset="published").itertuples():
+        name = f"{label(line.model)}, published"
+        ax.axhline(line.published, color="black", linewidth=1, linestyle="--", label=name)
+
+
+def _published_points(ax, points):
+    """Where models were published to lie, joined to where they lie here."""
+    if "x_published" not in points:
+        return
+    for point in points.dropna(subset=["x_published", "y_published"]).itertuples():
+        across, up = (point.x, point.x_published), (point.y, point.y_published)
+        ax.plot(across, up, "-", color=colour(point.model), linewidth=0.6, zorder=1)
+        edge = PUBLISHED | {"mec": colour(point.model)}
+        ax.plot(point.x_published, point.y_published, **edge)
+        ax.plot([], [], label="published", **PUBLISHED)
 
 
 def _legend_once(figure):

@@ -4,6 +4,8 @@ import numpy as np
 from matplotlib.patches import Circle, Patch, Rectangle
 from scipy import optimize
 
+from lib.plotting.look import PUBLISHED
+
 N_COLUMNS = 4
 HATCHES = ("///", "\\\\\\", "|||")
 LEVEL = 0.05
@@ -20,7 +22,7 @@ def roi_panels(table, figure, *, colours, labels, hatched=True):
     Parameters
     ----------
     table : pandas.DataFrame
-        Of `lib.functional_rois.parted`.
+        Of `lib.functional_rois.parted`. With a column published (NaN: none) the published bars are open diamonds.
     figure : matplotlib.figure.Figure
     colours, labels : dict of str
         Of sets.
@@ -131,6 +133,8 @@ def _bars(rows, ax, colours, highest, hatched):
         )
         if np.isfinite(row.low):
             ax.plot([row.position] * 2, [row.low, row.high], color="black", linewidth=1)
+        if np.isfinite(getattr(row, "published", np.nan)):
+            ax.plot(row.position, row.published, **PUBLISHED)
         if row.p < LEVEL:
             top = np.nanmax([row.value, row.high])
             ax.text(row.position, top + 0.01 * highest, "*", ha="center", va="bottom", fontsize=8)

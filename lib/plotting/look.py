@@ -27,6 +27,18 @@ STYLE = {
 NUMBERS = inference.QUOTED
 
 
+# A published value beside one that was found here.
+PUBLISHED = {
+    "marker": "D",
+    "ms": 4,
+    "mfc": "white",
+    "mec": "black",
+    "mew": 0.8,
+    "linestyle": "none",
+    "zorder": 5,
+}
+
+
 def label(model):
     """Name of a model in figures, its control after a comma."""
     stem, control = plugins.split_control(model)
@@ -128,7 +140,8 @@ def component_panels(table, figure):
     Parameters
     ----------
     table : pandas.DataFrame
-        part (component), model, value, low, high, published. Without rows the figure says so.
+        part (component), model, value, low, high, baseline (published value of the baseline) and published (of the
+        model; NaN: none). Without rows the figure says so.
     figure : matplotlib.figure.Figure
     """
     parts = dict(list(table.groupby("part", sort=False)))
@@ -138,9 +151,13 @@ def component_panels(table, figure):
     axes = figure.subplots(1, len(parts), sharey=True, squeeze=False)[0]
     for ax, (part, rows) in zip(axes, parts.items(), strict=True):
         score_bars(rows, ax, xlabel="r²")
-        line = ax.axvline(rows["published"].iloc[0], color="black", linestyle="--", linewidth=1)
+        line = ax.axvline(rows["baseline"].iloc[0], color="black", linestyle="--", linewidth=1)
+        (dots,) = ax.plot(rows["published"], np.arange(len(rows)), **PUBLISHED)
         ax.set_title(part)
-    figure.legend([line], ["SpectroTemporal as published"], loc="outside upper right")
+    said = {"SpectroTemporal as published": line}
+    if table["published"].notna().any():
+        said["the model as published"] = dots
+    figure.legend(said.values(), said.keys(), loc="outside upper right", ncols=2)
 
 
 def planted_panels(table, figure):

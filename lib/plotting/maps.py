@@ -22,6 +22,8 @@ KEY = "position:fixed;bottom:.5em;left:11em;right:.5em;font:13px sans-serif;back
 DARKNESS = (0.15, 0.45)  # of gyri and of sulci, as shares of black
 ZOOM = 1.5  # of a brain in its axes, which nilearn leaves half empty
 MARGIN_MM = 5.0  # around flat pictures
+NAMES = 4  # of regions that fit side by side
+NAMES_MM = 12.0  # below them, for the names of regions
 LABEL = {
     "ha": "center", "va": "bottom", "fontsize": 6, "arrowprops": {"arrowstyle": "-", "linewidth": 0.5},
 }  # fmt: skip
@@ -141,6 +143,7 @@ def flat_panels(table, figure, *, scales):
         axes = row.subplots(1, len(images), squeeze=False)[0]
         low, high = (np.array([f(values[a].values) for a in "xy"]) for f in (np.min, np.max))
         limits = np.transpose([low - MARGIN_MM, high + MARGIN_MM])
+        limits[1, 0] -= NAMES_MM
         for ax, (side, image) in zip(axes, images.items(), strict=True):
             flat_map(image, ax, scale=scales[kind])
             ax.set(title=f"{side} hemisphere", xlim=limits[0], ylim=limits[1])
@@ -385,11 +388,19 @@ def _name_regions(image, ax):
         name: np.argwhere(image["roi"].values == name) for name in set(image["roi"].values.ravel()) - {""}
     }
     middle = {name: here[len(here) // 2] for name, here in inside.items()}
-    for number, name in enumerate(sorted(middle, key=lambda n: middle[n][1])):
+    order = sorted(middle, key=lambda name: middle[name][1])
+    wanted = np.array([middle[name][1] for name in order]) / max(image.sizes["x"] - 1, 1)
+    for name, across in zip(order, _apart(wanted, gap=1 / max(len(order), NAMES)), strict=True):
         row, column = middle[name]
         point = image["x"].values[column], image["y"].values[row]
-        place = ((number + 0.5) / len(middle), 0.02)
-        ax.annotate(name, point, place, textcoords="axes fraction", **LABEL)
+        ax.annotate(name, point, (across, 0.02), textcoords="axes fraction", **LABEL)
+
+
+def _apart(wanted, *, gap):
+    """Ascending places from gap / 2 to 1 - gap / 2 that lie near those wanted, a gap apart."""
+    steps = gap * (np.arange(len(wanted)) + 0.5)
+    right = np.maximum.accumulate(np.maximum(wanted - steps, 0))
+    return np.minimum(right, 1 - gap * len(wanted)) + steps
 
 
 def _shades(values, scale):

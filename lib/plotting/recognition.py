@@ -44,7 +44,7 @@ def curves(table, figure):
             line = line.sort_values("stage")
             ax.errorbar(line["stage"], line["value"], line["sem"], linestyle=style, marker=marker, ms=3,
                         linewidth=1, color=shades[model], elinewidth=0.8)  # fmt: skip
-        ax.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=6)
+        ax.set_xticks(range(len(names)), map(_plain, names), rotation=60, ha="right", fontsize=6)
         ax.set(ylim=(-0.03, 1.06))
         ax.set_title(f"{here['paper_name'].iloc[0]}, n = {here['n'].max():.0f}", fontsize=8)
         handles = [Line2D([], [], color=shades[model], label=model) for model in models]
@@ -103,7 +103,8 @@ def scatter(points, found, figure, *, x, y, by):
     points : pandas.DataFrame
         Columns x, y, `by` and model.
     found : pandas.DataFrame
-        `by`, measure, value, low, high, p, n; of `agreement.correlations`.
+        `by`, measure, value, low, high, p, n; of `agreement.correlations`. With columns published and n_published (NaN:
+        none) the printed value stands behind the one found here.
     figure : matplotlib.figure.Figure
     x, y, by : str
         Columns of `points`.
@@ -160,7 +161,7 @@ def networks(table, figure, *, by="generator"):
             ax.fill_between(line["stage"], low, high, color=shade, alpha=0.25, linewidth=0)
             if "own" in line:
                 ax.plot(line["stage"], line["own"], "s--", ms=3, color=shade, label=f"{name}, itself")
-        ax.set_xticks(names["stage"], names["layer"], rotation=45, ha="right", fontsize=7)
+        ax.set_xticks(names["stage"], names["layer"].map(_plain), rotation=45, ha="right", fontsize=7)
         ax.set(ylim=(-0.03, 1.03), title=modality)
         ax.legend(fontsize=7, loc="lower left")
     figure.supylabel("share of metamers recognised", fontsize=9)
@@ -202,6 +203,11 @@ def attacks(table, tests, figure):
     return _names(figure)
 
 
+def _plain(layer):
+    """A released layer's name without what only says how its gradient was taken."""
+    return layer.removesuffix("_fake_relu").removesuffix("_fakerelu")
+
+
 def _f(row):
     return f"F({row.df:.0f}, {row.df_error:.0f}) = {row.F:.3g}"
 
@@ -215,7 +221,9 @@ def _correlation(row):
     interval = "" if np.isnan(row.low) else f" [{row.low:.2f}, {row.high:.2f}]"
     corrected = getattr(row, "p_corrected", np.nan)
     more = "" if np.isnan(corrected) else f", corrected {corrected:.2g}"
-    return f"{GREEK[row.measure]} = {row.value:.2f}{interval}, p = {row.p:.2g}{more}"
+    printed = getattr(row, "published", np.nan)
+    known = "" if np.isnan(printed) else f" (published {printed:.2f}, {row.n_published:.0f} networks)"
+    return f"{GREEK[row.measure]} = {row.value:.2f}{interval}, p = {row.p:.2g}{more}{known}"
 
 
 def _panels(figure, n_rows, n_columns):
