@@ -147,7 +147,9 @@ class SparseProjection:
             return self._kept[start, device]
         bounds, units, values = self.entries(start, width)
         with warnings.catch_warnings():
+            # torch 2.11 says that checks are off by default even where, as here, they are asked for.
             warnings.filterwarnings("ignore", "Sparse CSR tensor support", UserWarning)
+            warnings.filterwarnings("ignore", "Sparse invariant checks are implicitly", UserWarning)
             tensors = [torch.from_numpy(part).to(device) for part in (bounds.astype(np.int32), units, values)]
             size = (self.n_components, width)
             matrix = torch.sparse_csr_tensor(*tensors, size=size, check_invariants=True)
