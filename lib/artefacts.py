@@ -62,6 +62,40 @@ def directory(step, model=None, target=None, layer=None):
     return base.joinpath(*(part for part in (model and plugins.called(model), target, layer) if part))
 
 
+def there(path):
+    """A file of a result, or an error that says which step makes it.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+
+    Returns
+    -------
+    pathlib.Path
+        The same, if there is such a file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none; of a file in the folder of a step the message names the notebook and the command that
+        make it.
+    """
+    path, data = Path(path), home() / "data"
+    if path.is_file():
+        return path
+    step, *swept = path.relative_to(data).parts[:-1] or [""] if path.is_relative_to(data) else [""]
+    names = ["target"] if len(swept) == 1 else ["model", "target"]
+    for notebook in (ROOT / "notebooks").glob(f"[0-9]*_{step}.ipynb"):
+        which = list(zip(names, swept, strict=False))
+        settings = " and ".join(f'{name} = "{value}"' for name, value in which)
+        options = " ".join(f"--{name} {value}" for name, value in which)
+        raise FileNotFoundError(
+            f"{path} is not there yet: run notebook {notebook.stem} with {settings} first, or "
+            f"`python run_all.py {step} {options}`"
+        )
+    raise FileNotFoundError(f"there is no file {path}")
+
+
 @contextlib.contextmanager
 def atomic(path):
     """Give a temporary path beside `path`; on success it takes its place, on failure it is removed.
@@ -108,8 +142,13 @@ def load(path):
     Returns
     -------
     xarray.Dataset
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file; the message says what makes it.
     """
-    return xr.load_dataset(path, engine="h5netcdf")
+    return xr.load_dataset(there(path), engine="h5netcdf")
 
 
 def save_table(table, path):
@@ -151,7 +190,7 @@ def load_table(path, **types):
         If it is no table in UTF-8: columns without a name or with the same one, rows longer or shorter than the
         header, quotes that do not close, values that are not of the types wanted; the message names file and line.
     """
-    columns, rows = _cells(Path(path))
+    columns, rows = _cells(there(path))
     types = dict.fromkeys(NAMES, str) | types
     types = {name: types[name] for name in columns if types.get(name)}
     missing = {name: [""] if types.get(name) is str else MISSING for name in columns}

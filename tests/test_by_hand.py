@@ -10,7 +10,7 @@ import pytest
 import seaborn as sns
 
 import run_all
-from lib import plugins
+from lib import artefacts, features, plugins
 from lib.artefacts import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -56,3 +56,26 @@ def test_rows_of_the_map_of_similarities_carry_their_own_regions_and_ceilings():
     wanted = [f"{roi} [{value + 0.4:.2f}, 0.90]" for roi, value in rows]
     assert [label.get_text() for label in ax.get_yticklabels()] == wanted
     plt.close("all")
+
+
+@pytest.mark.parametrize("read", [artefacts.load, artefacts.load_table, features.layers])
+def test_a_result_that_is_not_there_names_the_step_that_makes_it(read, tmp_path, monkeypatch):
+    monkeypatch.setenv("COMPENDIUM_HOME", str(tmp_path))
+    missing = artefacts.directory("extract", "crepe_tiny", "planted_audio") / "features.nc"
+    with pytest.raises(FileNotFoundError) as raised:
+        read(missing)
+    said = str(raised.value)
+    assert str(missing) in said
+    assert 'notebook 02_extract with model = "crepe_tiny" and target = "planted_audio"' in said
+    assert "`python run_all.py extract --model crepe_tiny --target planted_audio`" in said
+    with pytest.raises(FileNotFoundError, match=r"`python run_all\.py download --target planted_audio`"):
+        read(artefacts.directory("download", target="planted_audio") / "responses.nc")
+
+
+def test_what_no_step_makes_is_only_said_to_be_missing(tmp_path, monkeypatch):
+    monkeypatch.setenv("COMPENDIUM_HOME", str(tmp_path))
+    for path in ("a.csv", "data/locked.csv", "data/own/mine/voxels.csv"):
+        with pytest.raises(FileNotFoundError, match=f"there is no file {tmp_path / path}"):
+            artefacts.there(tmp_path / path)
+    (tmp_path / "a.csv").write_text("a\n1\n", encoding="utf-8")
+    assert artefacts.there(str(tmp_path / "a.csv")) == tmp_path / "a.csv"
