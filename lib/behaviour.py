@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from lib import matfiles
+from lib import damage, matfiles
 
 VARIABLES = ("participant_data_matrix", "model_layers", "conditions", "participants", "axis_order")
 AXES = ["participants", "model_layers", "conditions"]
@@ -35,14 +35,17 @@ def recognition(source):
     ----------
     Feather, Leclerc, Madry & McDermott (2023), doi:10.1038/s41593-023-01442-0, figures 2 to 6.
     """
-    content = matfiles.read(source, VARIABLES)
-    names = {variable: _texts(content[variable]) for variable in VARIABLES[1:]}
+    with damage.named(source):
+        content = matfiles.read(source, VARIABLES)
+        names = {variable: _texts(content[variable]) for variable in VARIABLES[1:]}
     if names["axis_order"] != AXES or sorted(names["conditions"]) != sorted(OBSERVERS):
         raise ValueError(
             f"{_name(source)} has axes {names['axis_order']} and conditions {names['conditions']} instead of "
             f"{AXES} and {list(OBSERVERS)}"
         )
     values, sizes = content[VARIABLES[0]], tuple(len(names[axis]) for axis in AXES)
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
+        raise ValueError(f"{_name(source)} has {type(values).__name__} instead of a matrix of numbers")
     if np.shape(values) != sizes or any(len(set(names[axis])) < len(names[axis]) for axis in AXES):
         raise ValueError(
             f"{_name(source)} has a matrix of shape {np.shape(values)}; {sizes} with different names along each "

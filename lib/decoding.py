@@ -13,7 +13,16 @@ import numpy as np
 import xarray as xr
 from tqdm.auto import tqdm
 
-from lib import artefacts, decoding_accuracy, features, partial, presentations, selected_ridge, solver_cost
+from lib import (
+    artefacts,
+    decoding_accuracy,
+    features,
+    hdf5,
+    partial,
+    presentations,
+    selected_ridge,
+    solver_cost,
+)
 from lib.decoding_accuracy import MEANING
 
 # Columns of a layer that are read at once, of which the chosen units are kept.
@@ -279,7 +288,7 @@ def units(source, *, n_units=1000, seed=0):
     dict of str to int array (n_chosen,)
         Ascending positions in the layer.
     """
-    with h5py.File(source) as file:
+    with features.opened(source) as file:
         whole = n_units is None or file.attrs.get("time") == "as released"
     found = {}
     for layer, size in features.units(source).items():
@@ -348,7 +357,7 @@ def _scored(design, fit, true, scale):
 def _columns(source, layer, index):
     """Some units of a layer, all stimuli, without reading the whole layer at once."""
     pieces = []
-    with h5py.File(source) as file:
+    with features.opened(source) as file:
         for start in range(index[0], index[-1] + 1, COLUMNS_READ):
             inside = index[(index >= start) & (index < start + COLUMNS_READ)]
             if len(inside):
@@ -498,7 +507,7 @@ def identity(source, responses, settings, *, code):
         digest.update(f"{name} {values.shape} {values.dtype}".encode())
         # Not as bytes of their own, which would be all responses once more.
         digest.update(np.ascontiguousarray(values).reshape(-1).view(np.uint8))
-    with h5py.File(source) as file:
+    with features.opened(source) as file:
         made_of = str(file.attrs["digest"])
     files = [artefacts.digest(artefacts.ROOT / "lib" / f"{name}.py") for name in code]
     code = hashlib.sha256("".join(files).encode()).hexdigest()
@@ -520,5 +529,8 @@ def is_made_of(path, made_of):
     """
     if not path.exists():
         return False
-    with h5py.File(path) as file:
-        return file.attrs.get("identity") == json.dumps(made_of)
+    try:
+        with hdf5.opened(path) as file:
+            return file.attrs.get("identity") == json.dumps(made_of)
+    except ValueError:
+        return False

@@ -1,5 +1,6 @@
 """Features of stimuli: what is kept of layers, streamed to disk, read back by blocks of units."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -15,7 +16,19 @@ import torch
 import xarray as xr
 from tqdm.auto import tqdm
 
-from lib import activations, artefacts, budget, partial, passes, plugins, projection, reduction, released
+from lib import (
+    activations,
+    artefacts,
+    budget,
+    damage,
+    hdf5,
+    partial,
+    passes,
+    plugins,
+    projection,
+    reduction,
+    released,
+)
 from lib.published import RULES
 
 # A chunk of a stored layer holds the stimuli of one batch, and units up to this many bytes.
@@ -200,22 +213,49 @@ def repeatability(model, table, path, *, n_stimuli=2, device="auto", tf32=False)
     return {name: activations.difference(stored[name], values) for name, values in again.items()}
 
 
+@contextlib.contextmanager
+def opened(path):
+    """Open a file of features for reading, by code that takes for granted what such a file holds.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        Written by `extract`.
+
+    Yields
+    ------
+    h5py.File
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is damaged, or no file of features.
+    """
+    with (
+        damage.named(path, "is damaged, or no file of features; extract again"),
+        hdf5.opened(artefacts.there(path), whole=True) as file,
+    ):
+        yield file
+
+
 def reductions(path):
     """How the layers in a file of features were made smaller, as a `lib.reduction.Reduction`."""
-    with h5py.File(path) as file:
+    with opened(path) as file:
         said = json.loads(file.attrs["reduction"])
     return reduction.Reduction(**said | {"fitted_on": tuple(said["fitted_on"])})
 
 
 def layers(path):
     """Names of the layers in a file of features, from input to output."""
-    with h5py.File(path) as file:
+    with opened(path) as file:
         return tuple(json.loads(file.attrs["layers"]))
 
 
 def units(path):
     """Number of units of each layer in a file of features, by name."""
-    with h5py.File(path) as file:
+    with opened(path) as file:
         return {name: file[name].shape[1] for name in json.loads(file.attrs["layers"])}
 
 
@@ -232,13 +272,13 @@ def rounding(path):
     dict of str to float
         0 for layers in full precision.
     """
-    with h5py.File(path) as file:
+    with opened(path) as file:
         return dict.fromkeys(units(path), 0.0) | json.loads(file.attrs.get("rounding", "{}"))
 
 
 def identifiers(path):
     """Identifiers of the stimuli in a file of features, in the order of its rows."""
-    with h5py.File(path) as file:
+    with opened(path) as file:
         return [str(name) for name in file["stimulus"].asstr()[()]]
 
 
@@ -262,7 +302,8 @@ def layer(path, name):
         If the file has no such layer; the nearest are named.
     """
     plugins.require(name, layers(path), f"layer in {path}")
-    stored = xr.open_dataset(path, engine="h5netcdf")[name]
+    with opened(path):
+        stored = xr.open_dataset(path, engine="h5netcdf")[name]
     return stored.rename({stored.dims[1]: "unit"})
 
 
@@ -338,7 +379,7 @@ def blocks(path, layer, *, ids=None, n_units=8192):
     """
     plugins.require(layer, layers(path), f"layer in {path}")
     rows = None if ids is None else select(identifiers(path), ids)
-    with h5py.File(path) as file:
+    with opened(path) as file:
         stored = file[layer]
         step = n_units or stored.shape[1]
         for start in range(0, stored.shape[1], step):

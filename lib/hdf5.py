@@ -8,22 +8,27 @@ from pathlib import Path
 
 import h5py
 
+from lib.damage import name
+
 # What h5py raises for a damaged file, and also for other reasons; which of the two is found by reading all.
 SUSPECT = (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError, MemoryError, SystemError)
 TRUNCATED = re.compile(r"eof = (\d+), sblock->base_addr = (\d+), stored_eof = (\d+)")
 LIMIT_BYTES = 20_000_000_000
 # Deflate never shrinks more than 1032-fold; below the floor a size does no harm.
 LIMIT_RATIO, FLOOR_BYTES = 1032, 100_000_000
+PIECE_BYTES = 1 << 20  # of a data set that are read at a time in search of damage
 
 
 @contextlib.contextmanager
-def opened(source):
+def opened(source, *, whole=False):
     """Open an HDF5 file for reading.
 
     Parameters
     ----------
     source : str, pathlib.Path or binary file object
         A file object must be seekable.
+    whole : bool
+        All of it is going to be read: refuse data sets that declare more than they can hold.
 
     Yields
     ------
@@ -41,7 +46,7 @@ def opened(source):
     """
     where = name(source)
     with _open(source, where) as file:
-        _check_links(file, where)
+        _check(file, where, whole)
         try:
             yield file
         except SUSPECT as error:
@@ -70,22 +75,23 @@ def values(dataset, *, limit_bytes=LIMIT_BYTES):
     ValueError
         If more bytes are declared than allowed, or than what is stored can hold.
     """
-    declared = dataset.size * dataset.dtype.itemsize if dataset.size else 0
-    stored = dataset.id.get_storage_size()
-    possible = max(FLOOR_BYTES, LIMIT_RATIO * stored)
-    if declared > min(limit_bytes, possible):
-        raise ValueError(
-            f"{name(dataset.file.filename)}, data set {dataset.name}, declares {declared} bytes but stores "
-            f"{stored}; allowed are {min(limit_bytes, possible)}"
-        )
+    excess = _excess(dataset, limit_bytes)
+    if excess:
+        raise ValueError(f"{name(dataset.file.filename)}, data set {dataset.name}, {excess}")
     return dataset[()]
 
 
-def name(source):
-    """What messages call a file: its path, or the name of a stream."""
-    if isinstance(source, str | bytes | os.PathLike):
-        return os.fsdecode(source)
-    return str(getattr(source, "name", None) or "a stream without a name")
+def _excess(dataset, limit_bytes=None):
+    """How a data set declares more than it can hold, in words; None if it does not."""
+    declared = dataset.size * dataset.dtype.itemsize if dataset.size else 0
+    if declared <= FLOOR_BYTES and limit_bytes is None:
+        return None
+    stored = dataset.id.get_storage_size()
+    possible = max(FLOOR_BYTES, LIMIT_RATIO * stored)
+    allowed = possible if limit_bytes is None else min(limit_bytes, possible)
+    if declared <= allowed:
+        return None
+    return f"declares {declared} bytes but stores {stored}; allowed are {allowed}"
 
 
 def _open(source, where):
@@ -111,27 +117,26 @@ def _length(source):
     return source.seek(0, os.SEEK_END)
 
 
-def _check_links(file, where):
-    """Refuse what would make HDF5 open other files."""
+def _check(file, where, whole):
+    """Refuse what would make HDF5 open other files, or take more memory than the file can fill."""
     try:
-        found = _foreign(file)
+        found = _unsafe(file, whole)
     except SUSPECT as error:
         raise ValueError(f"{where} is damaged: {_damage(file) or error}") from error
     if found:
-        raise ValueError(f"{where} is refused: {found} lies in another file")
+        raise ValueError(f"{where} is refused: {found}")
 
 
-def _foreign(file):
-    """Name of an external link or of a data set stored elsewhere; None if there is none."""
+def _unsafe(file, whole):
+    """An external link, a data set stored elsewhere or, of a whole file, too large, in words; None if none is."""
 
     def visit(path, link):
-        if isinstance(link, h5py.ExternalLink):
-            return path
-        if isinstance(link, h5py.HardLink):
-            item = file[path]
-            if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
-                return path
-        return None
+        item = file[path] if isinstance(link, h5py.HardLink) else None
+        stored = isinstance(item, h5py.Dataset)
+        if isinstance(link, h5py.ExternalLink) or (stored and (item.external or item.is_virtual)):
+            return f"{path} lies in another file"
+        excess = _excess(item) if stored and whole else None
+        return excess and f"data set /{path} {excess}"
 
     return file.visititems_links(visit)
 
@@ -179,8 +184,10 @@ def _chunk(dataset):
 def _contiguous(dataset):
     """What is wrong with a data set that lies in one piece, in words."""
     try:
-        for row in range(len(dataset)) if dataset.ndim else ():
-            dataset[row]
+        n_rows = len(dataset) if dataset.ndim else 1
+        step = max(1, PIECE_BYTES * n_rows // max(1, dataset.nbytes))
+        for row in range(0, n_rows, step) if dataset.ndim else ():
+            dataset[row : row + step]
         if not dataset.ndim:
             dataset[()]
     except SUSPECT as error:

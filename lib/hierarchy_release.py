@@ -95,8 +95,7 @@ def features(source, network, layer, *, stimuli=None):
         raise ValueError(f"{source}: {network} lacks {len(missing)} images wanted, such as {missing[:3]}")
     rows, values = _values(source, [by_layer[layer][s] for s in stimuli], "feat"), None
     for row, (member, value) in enumerate(tqdm(rows, total=len(stimuli), desc=f"{network} {layer}")):
-        if value.shape[:1] != (1,):
-            raise ValueError(f"{source}: feat in {member} has shape {value.shape} instead of (1, …)")
+        _require(source, member, value, "feat", np.shape(value)[:1] == (1,) and np.size(value) > 0, "(1, …)")
         values = np.empty((len(stimuli), value.size), value.dtype) if values is None else values
         if value.size != values.shape[1]:
             raise ValueError(f"{source}: {member} has {value.size} units, others {values.shape[1]}")
@@ -220,8 +219,7 @@ def _accuracies(source, network):
     members = _members(source, ACCURACY, network)
     read, values = _values(source, list(members), "accuracy"), {}
     for member, value in read:
-        if value.shape[:-1] != (1,):
-            raise ValueError(f"{source}: accuracy in {member} has shape {value.shape} instead of (1, any)")
+        _require(source, member, value, "accuracy", np.shape(value)[:-1] == (1,), "(1, any)")
         values[members[member].group("subject", "roi", "layer")] = value[0]
     subjects, rois, layers = (sorted(set(names)) for names in zip(*values, strict=True))
     layers = bh29.ordered(network, layers)
@@ -231,6 +229,15 @@ def _accuracies(source, network):
     if gone:
         raise ValueError(f"{source}: {network} lacks {len(gone)} accuracies, such as {', '.join(gone[:3])}")
     return values, (subjects, rois, layers)
+
+
+def _require(source, member, value, variable, fits, shape):
+    """Raise unless a variable is an array of real numbers whose shape fits."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
+        found = getattr(value, "dtype", type(value).__name__)
+        raise ValueError(f"{source}: {variable} in {member} is {found} instead of numbers")
+    if not fits:
+        raise ValueError(f"{source}: {variable} in {member} has shape {value.shape} instead of {shape}")
 
 
 def _members(source, pattern, network):

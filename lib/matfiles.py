@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import hdf5, matlab5, matlab73
+from lib import damage, hdf5, matlab5, matlab73
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 USERBLOCK = 512  # bytes of MATLAB header before the HDF5 part of version 7.3
 LIMIT_BYTES = 20_000_000_000
+PIECE_BYTES = 1 << 24
 
 
 def read(source, names=None):
@@ -101,10 +102,13 @@ def _content(source):
         if not path.stat().st_size:
             raise ValueError(f"{path} is empty")
         return np.memmap(path, np.uint8, "r").data
-    content = source.read(LIMIT_BYTES + 1)
-    if len(content) > LIMIT_BYTES:
-        raise ValueError(f"{hdf5.name(source)} has more than {LIMIT_BYTES} bytes")
-    return content
+    # Piece by piece: asking for more than there is takes memory for all of it.
+    content = bytearray()
+    while piece := source.read(PIECE_BYTES):
+        content += piece
+        if len(content) > LIMIT_BYTES:
+            raise ValueError(f"{hdf5.name(source)} has more than {LIMIT_BYTES} bytes")
+    return bytes(content)
 
 
 def _file(content, where):
@@ -149,7 +153,5 @@ def _read_73(source, where, names):
 
 def _item(file, name, where):
     """One variable of version 7.3."""
-    try:
+    with damage.named(f"{where}, variable {name!r}", "cannot be read"):
         return matlab73.item(file[name])
-    except hdf5.SUSPECT as error:
-        raise ValueError(f"{where}, variable {name!r} cannot be read: {error}") from error

@@ -8,6 +8,7 @@ from lib.matlab5 import sparse
 
 LIMIT_BYTES = 20_000_000_000
 LIMIT_DEPTH = 50
+LIMIT_PARTS = 10_000  # cells and fields of any file; of a large one as many as references fit in
 SPARSE = "__bdpy_sparse_arrray"  # spelled so in the files
 CODECS = {1: "utf-8", 2: "utf-16-le", 4: "utf-32-le"}
 EMPTY = {
@@ -24,7 +25,7 @@ EMPTY = {
 }
 
 
-def item(node, depth=0):
+def item(node, depth=0, left=None):
     """Value of a variable, or of a part of one.
 
     Parameters
@@ -32,6 +33,8 @@ def item(node, depth=0):
     node : h5py.Dataset or h5py.Group
     depth : int
         How many others hold it.
+    left : list of one int, optional
+        How many parts may still be read; counted down.
 
     Returns
     -------
@@ -45,15 +48,19 @@ def item(node, depth=0):
     """
     if depth > LIMIT_DEPTH:
         raise ValueError(f"{node.name} is nested more than {LIMIT_DEPTH} deep")
+    left = [max(LIMIT_PARTS, node.file.id.get_filesize() // 8)] if left is None else left
+    left[0] -= 1
+    if left[0] < 0:  # parts that hold one another could be read for ever
+        raise ValueError(f"{node.name} is one of more parts than the file can hold")
     if isinstance(node, h5py.Dataset):
-        return _dataset(node, depth)
+        return _dataset(node, depth, left)
     if not isinstance(node, h5py.Group):
         raise ValueError(f"{node.name} is neither an array nor a structure")
     if SPARSE in node:
-        return _filled(node)
+        return _filled(node, depth, left)
     if "MATLAB_sparse" in node.attrs:
         return _sparse(node)
-    return {n: item(node[n], depth + 1) for n in node if not n.startswith("#")}
+    return {n: item(node[n], depth + 1, left) for n in node if not n.startswith("#")}
 
 
 def _class(node):
@@ -62,7 +69,7 @@ def _class(node):
     return value.decode("ascii", "replace") if isinstance(value, bytes) else value
 
 
-def _dataset(node, depth):
+def _dataset(node, depth, left):
     """The values of a data set, with axes as meant."""
     kind = _class(node)
     if node.attrs.get("MATLAB_empty", 0):
@@ -74,7 +81,7 @@ def _dataset(node, depth):
         return _characters(node, value)
     value = _shaped(node, value)
     if value.dtype == object and h5py.check_ref_dtype(node.dtype) is h5py.Reference:
-        return _cells(node, value, depth)
+        return _cells(node, value, depth, left)
     if h5py.check_string_dtype(node.dtype):
         return _strings(value)
     return _number(value, kind)
@@ -104,11 +111,11 @@ def _shaped(node, value):
     return value.reshape(shape)
 
 
-def _cells(node, value, depth):
+def _cells(node, value, depth, left):
     """What an array of references points to, as an object array."""
     flat = np.empty(value.size, object)
     for place, reference in enumerate(value.ravel()):
-        flat[place : place + 1] = [item(_target(node, reference), depth + 1)]
+        flat[place : place + 1] = [item(_target(node, reference), depth + 1, left)]
     return flat.reshape(value.shape)
 
 
@@ -165,14 +172,15 @@ def _sparse(node):
     return sparse(data, rows, starts, shape)
 
 
-def _filled(node):
+def _filled(node, depth, left):
     """A sparse array of bdpy, filled: indices from 0 by axis, shape, values, background."""
     shape = tuple(int(n) for n in np.concatenate(_vectors(node["shape"])))
-    values = np.ravel(item(node["value"]))
-    background = np.ravel(item(node["background"]))[0]
+    values = np.ravel(item(node["value"], depth + 1, left))
+    background = np.ravel(item(node["background"], depth + 1, left))[0]
     size = np.prod(shape, dtype=object) * values.dtype.itemsize
-    if any(n < 0 for n in shape) or size > LIMIT_BYTES:
-        raise ValueError(f"{node.name} declares shape {shape}, {size} bytes; allowed are {LIMIT_BYTES}")
+    allowed = min(LIMIT_BYTES, max(hdf5.FLOOR_BYTES, hdf5.LIMIT_RATIO * node.file.id.get_filesize()))
+    if any(n < 0 for n in shape) or size > allowed:
+        raise ValueError(f"{node.name} declares shape {shape}, {size} bytes; allowed are {allowed}")
     index = _vectors(node["index"])
     if len(index) != len(shape) or any(len(i) != len(values) for i in index):
         raise ValueError(

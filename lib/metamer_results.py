@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from lib import unpickle
+from lib import damage, unpickle
 
 # Number of classes → keys for whether correct, mean, its bootstrap SEM, true and chosen class. Audio first; its
 # predictions have two underscores.
@@ -51,11 +51,8 @@ def evaluation(path):
     Feather, Leclerc, Madry & McDermott (2023), doi:10.1038/s41593-023-01442-0, figure 8.
     """
     path = Path(path)
-    content = unpickle.load(path)
-    try:
-        return _evaluation(path, content)
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ValueError(f"{path} is no evaluation of metamers: {error!r}") from error
+    with damage.named(path, "is no evaluation of metamers"):
+        return _evaluation(path, unpickle.load(path))
 
 
 def _evaluation(path, content):
@@ -121,11 +118,8 @@ def voxel_regression(path):
     Feather, Leclerc, Madry & McDermott (2023), doi:10.1038/s41593-023-01442-0, figure 7 and Methods.
     """
     path = Path(path)
-    content = unpickle.load(path)
-    try:
-        return _regression(path, content)
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ValueError(f"{path} is no regression onto voxels: {error!r}") from error
+    with damage.named(path, "is no regression onto voxels"):
+        return _regression(path, unpickle.load(path))
 
 
 def _regression(path, content):

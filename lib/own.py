@@ -1,13 +1,14 @@
 """Your own data set: a folder of stimuli, responses and voxels becomes a target."""
 
+import unicodedata
+
 import pandas as pd
-import soundfile
 import xarray as xr
 
-from lib import folds, hdf5, plugins, unpickle
+from lib import damage, folds, hdf5, plugins, unpickle
 from lib.artefacts import digest, home, load_table
 from lib.plugins import first
-from lib.stimuli import PICTURES, SOUNDS
+from lib.stimuli import PICTURES, SOUNDS, rate
 
 AXES = ("repeat", "stimulus", "voxel")
 SUFFIXES = {"audio": SOUNDS, "vision": PICTURES}
@@ -50,7 +51,8 @@ def load(folder):
     FileNotFoundError
         If a file of the layout is missing.
     ValueError
-        If identifiers differ or occur twice, axes are in another order, responses are missing without
+        If a table is damaged, identifiers differ, occur twice or look alike, a stimulus has no group though others
+        have, axes are in another order, responses are missing without
         attribute `missing` of `response` saying why, or sounds have different rates; the message names the
         first offenders and what would be right.
     """
@@ -72,13 +74,13 @@ def _table(file, columns):
     """Table with the columns wanted, as text."""
     if not file.is_file():
         raise FileNotFoundError(f"{file} is missing; it is a table with columns {', '.join(columns)}")
-    try:
-        table = load_table(file, **dict.fromkeys(columns, str)).fillna(dict.fromkeys(columns, ""))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is not in UTF-8 ({error}); spreadsheets call that CSV UTF-8") from error
+    table = load_table(file, **dict.fromkeys(columns, str)).fillna(dict.fromkeys(columns, ""))
     lacking = [c for c in columns if c not in table.columns]
     if lacking:
-        raise ValueError(f"{file} lacks columns {first(lacking)}; it has {first(table.columns)}")
+        odd = "; commas are wanted between columns" if len(table.columns) == 1 else ""
+        raise ValueError(
+            f"{file} lacks columns {first(lacking)}; it has {first(map(repr, table.columns))}{odd}"
+        )
     return table
 
 
@@ -88,6 +90,11 @@ def _unique(names, where):
         raise ValueError(
             f"{where}: identifiers occur more than once or are empty: {first(twice) or repr('')}"
         )
+    # As people read them: é is one sign or two, and a blank at the end is none.
+    seen = names.map(lambda name: " ".join(unicodedata.normalize("NFC", name).split()))
+    alike = names[seen.duplicated(keep=False)]
+    if len(alike):
+        raise ValueError(f"{where}: identifiers look alike: {first(map(ascii, alike))}; rename them")
 
 
 def _stimuli(place, suffixes):
@@ -108,6 +115,9 @@ def _stimuli(place, suffixes):
     else:
         table = pd.DataFrame({"stimulus": [p.stem for p in files]})
     _unique(table["stimulus"], f"stimuli of {place}")
+    if "group" in table and table["group"].isna().any():
+        bare = table["stimulus"][table["group"].isna()]
+        raise ValueError(f"{place / 'stimuli.csv'}: stimuli without a group: {first(bare)}; each needs one")
     if suffixes is SOUNDS:
         _one_rate(files)
     data = home() / "data"
@@ -115,7 +125,7 @@ def _stimuli(place, suffixes):
 
 
 def _one_rate(files):
-    rates = pd.Series({p.name: soundfile.info(p).samplerate for p in files})
+    rates = pd.Series({p.name: rate(p) for p in files})
     usual = rates.mode()[0]
     if (rates != usual).any():
         odd = (f"{name} ({rate} Hz)" for name, rate in rates[rates != usual].items())
@@ -146,11 +156,11 @@ def _response(place, stimuli, voxels):
 
 
 def _from_hdf5(path):
-    with hdf5.opened(path) as file:
+    with damage.named(path), hdf5.opened(path) as file:
         lacking = [n for n in ("response", "stimulus", "voxel") if n not in file]
         if lacking:
             raise ValueError(f"{path} lacks {first(lacking)}; it holds {first(file)}")
-        values, attrs = file["response"][()], file["response"].attrs
+        values, attrs = hdf5.values(file["response"]), file["response"].attrs
         names = {axis: _identifiers(file[axis]) for axis in AXES[1:]}
         scales = [d[0].name.rpartition("/")[2] if len(d) else d.label for d in file["response"].dims]
         dims = [str(n) for n in (str(attrs["dims"]).split() if "dims" in attrs else scales)]
@@ -233,10 +243,10 @@ def _train(place, stimuli):
 
 def _per_voxel(voxels):
     """Columns of the table of voxels as coordinates."""
-    coords = {
-        name: ("voxel", voxels[name].tolist())
-        for name in voxels.columns.drop(["voxel", *PLACES], errors="ignore")
-    }
+    others = voxels.drop(columns=["voxel", *PLACES], errors="ignore")
+    # A list with text and NaN would become one with the text "nan".
+    filled = {c: others[c].fillna("") for c in others if pd.api.types.is_string_dtype(others[c].dropna())}
+    coords = {name: ("voxel", column.tolist()) for name, column in others.assign(**filled).items()}
     attrs = {"units": "mm", "space": "as given in voxels.csv"}
     for axis in [a for a in PLACES if a in voxels.columns]:
         odd = voxels["voxel"][pd.to_numeric(voxels[axis], errors="coerce").isna() & voxels[axis].notna()]

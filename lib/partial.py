@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from lib import artefacts
+from lib import artefacts, hdf5
 
 
 class Partial:
@@ -132,7 +132,7 @@ def _opened(part, log, identity, lay_out):
     """The file, as another process left it or new."""
     if part.exists():
         file = _reopened(part)  # before anything is removed: its lock says whether it is in use
-        if file is not None and _begun_with(log, identity):
+        if file is not None and _begun_with(log, _opening(file, identity)):
             return file
         if file is not None:
             file.close()
@@ -140,7 +140,8 @@ def _opened(part, log, identity, lay_out):
     new = part.with_name(f".{os.getpid()}.part{part.name}")
     try:
         lay_out(new)
-        log.write_text(json.dumps(identity) + "\n", encoding="utf-8")
+        with h5py.File(new) as file:
+            log.write_text(json.dumps(_opening(file, identity)) + "\n", encoding="utf-8")
         os.replace(new, part)
     finally:
         new.unlink(missing_ok=True)
@@ -153,14 +154,29 @@ def _reopened(part):
         return h5py.File(part, "r+")
     except BlockingIOError:
         raise
-    except OSError:
+    except hdf5.SUSPECT:
         return None
 
 
-def _begun_with(log, identity):
+def _opening(file, identity):
+    """First line of the log: what the content depends on, and which variables there are."""
+    found = {}
+
+    def visit(name, item):
+        if isinstance(item, h5py.Dataset):
+            found[name] = [item.shape, str(item.dtype)]
+
+    try:
+        file.visititems(visit)
+    except hdf5.SUSPECT:
+        found = {}
+    return json.loads(json.dumps({"identity": identity, "variables": found}))
+
+
+def _begun_with(log, opening):
     """Whether what was left was made from the same, and not given its last touch already."""
     records = _records(log)
-    return bool(records) and records[0] == json.loads(json.dumps(identity)) and "sealed" not in records[-1]
+    return bool(records) and records[0] == opening and "sealed" not in records[-1]
 
 
 def _records(log):
@@ -177,16 +193,24 @@ def _records(log):
 
 def _whole(file, log):
     """Records of the batches, from the first on, whose numbers are as they were written; the log is cut to them."""
-    identity, *records = _records(log)
+    opening, *records = _records(log)
     kept = []
     for record in records:
-        rows = slice(record["start"], record["stop"])
-        if any(_checksum(file[name][rows]) != value for name, value in record["sums"].items()):
+        if not _is_whole(file, record):
             break
         kept.append(record)
     with artefacts.atomic(log) as new:
-        new.write_text("".join(json.dumps(record) + "\n" for record in (identity, *kept)), encoding="utf-8")
+        new.write_text("".join(json.dumps(record) + "\n" for record in (opening, *kept)), encoding="utf-8")
     return kept
+
+
+def _is_whole(file, record):
+    """Whether the numbers of a batch are as they were written."""
+    try:
+        rows = slice(record["start"], record["stop"])
+        return all(_checksum(file[name][rows]) == value for name, value in record["sums"].items())
+    except (*hdf5.SUSPECT, AttributeError):
+        return False
 
 
 def _checksum(values):

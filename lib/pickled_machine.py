@@ -147,8 +147,11 @@ class Machine:
                 if name == "STOP":
                     return self._data(self._pop())
                 self._step(name, self._argument(opcode))
-        except (Unsafe, Truncated):
-            raise
+        except (Unsafe, Truncated) as error:
+            if self.stream.name in str(error):
+                raise
+            # Of a pickle inside this one.
+            raise type(error)(f"{self.stream.name}, {name} at byte {self.start}: {error}") from error
         except BROKEN as error:
             what = f"{self.stream.name} is damaged at byte {self.start} ({name})"
             raise ValueError(f"{what}: {error or type(error).__name__}") from error

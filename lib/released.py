@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 from tqdm.auto import tqdm
 
-from lib import artefacts, reduction
+from lib import artefacts, damage, hdf5, reduction
 
 CHUNK_BYTES = 1 << 20
 FIRST = 3  # offenders a message names
@@ -129,7 +129,7 @@ def repeatability(release, table, path, *, n_stimuli=2):
         file has changed.
     """
     names, found = _identifiers(table)[:n_stimuli], {}
-    with h5py.File(path) as file:
+    with damage.named(path), hdf5.opened(path) as file:
         place = {str(name): i for i, name in enumerate(file["stimulus"].asstr()[()])}
         rows = [place[name] for name in names]
         for layer, again in release.read(names, json.loads(file.attrs["layers"])):

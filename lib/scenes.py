@@ -1,15 +1,16 @@
 """The two archives with RDMs of 50 indoor scenes, read in place: that of the authors, and Net2Brain's."""
 
+import glob
 import io
 import re
-import zipfile
+import tempfile
 from pathlib import PurePosixPath
 
 import nibabel
 import numpy as np
 import pandas as pd
 
-from lib import archives, matfiles, unpickle
+from lib import archives, damage, matfiles, unpickle
 from lib.artefacts import atomic
 from lib.download import raw
 
@@ -22,7 +23,6 @@ NETWORKS = "RDM_taskonomy_bonner50"
 SEARCHLIGHTS = "sl_rad=1__max_blk_edge=2"
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 HIDDEN = re.compile(r"(^|/)(__MACOSX/|\._|\.DS_Store$)")  # what macOS adds
-NO_IMAGE = (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError)
 FIRST = 3  # offenders a message names
 
 
@@ -126,10 +126,13 @@ def mask(target):
     path = raw(ARCHIVE)
     with archives.stream(path, member("mask.nii")) as stream, atomic(target) as part:
         part.write_bytes(stream.read())
-        try:
-            return np.asarray(nibabel.load(part).dataobj) != 0
-        except (*NO_IMAGE, ValueError, OSError, EOFError) as error:
-            raise ValueError(f"mask.nii in {path} is damaged, or no NIfTI file: {error}") from error
+        with damage.named(f"mask.nii in {path}", "is damaged, or no NIfTI file"):
+            values = np.asarray(nibabel.load(part).dataobj)
+            if values.ndim != 3 or values.dtype.kind not in "biuf":
+                raise ValueError(
+                    f"it holds {values.dtype} {values.shape} instead of numbers along three axes"
+                )
+    return values != 0
 
 
 def ceilings(n_searchlights):
@@ -151,14 +154,14 @@ def ceilings(n_searchlights):
         If there are not two of so many values.
     """
     name = member(SEARCHLIGHTS, "noise_ceiling.pkl")
-    with archives.stream(raw(ARCHIVE), name) as stream:
+    with archives.stream(raw(ARCHIVE), name) as stream, damage.named(stream):
         found = unpickle.load(stream)
-    shapes = [np.shape(v) for v in found] if isinstance(found, list | tuple | np.ndarray) else type(found)
-    if shapes != [(n_searchlights,)] * 2:
-        raise ValueError(
-            f"{name} holds {shapes} instead of twice ({n_searchlights},), as mask.nii has blocks"
-        )
-    lower, upper = (np.asarray(v, dtype=np.float64) for v in found)
+        shapes = [np.shape(v) for v in found] if isinstance(found, list | tuple | np.ndarray) else type(found)
+        if shapes != [(n_searchlights,)] * 2:
+            raise ValueError(
+                f"{stream.name} holds {shapes} instead of twice ({n_searchlights},), as mask.nii has blocks"
+            )
+        lower, upper = (np.asarray(v, dtype=np.float64) for v in found)
     return {"lower_ceiling": lower, "upper_ceiling": upper}
 
 
@@ -255,10 +258,11 @@ def _matrix(file, name, shape):
 
 def _packed(file):
     """The array of a `.npz` member of Net2Brain's archive."""
-    with archives.stream(raw(PACKAGE), file) as stream:
-        content = io.BytesIO(stream.read())
-    try:
-        with np.load(content, allow_pickle=False) as arrays:
-            return np.asarray(arrays["arr_0"], dtype=np.float64)
-    except (ValueError, TypeError, OSError, LookupError, EOFError, MemoryError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{file} in {raw(PACKAGE)} is damaged, or holds no array arr_0: {error}") from error
+    where = f"{file} in {raw(PACKAGE)}"
+    with tempfile.TemporaryDirectory() as folder, damage.named(where, "is damaged, or holds no array arr_0"):
+        inner = archives.extract(raw(PACKAGE), folder, pattern=glob.escape(file))[file]
+        with archives.stream(inner, "arr_0.npy") as stream:
+            values = unpickle.npy(stream)
+    if values.dtype.kind not in "fiu":
+        raise ValueError(f"{where} holds {values.dtype} {values.shape} instead of RDMs")
+    return values.astype(np.float64)

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 
-from lib import archives, download, hdf5, locked, naturalsounds, plugins, released, unpickle
+from lib import archives, damage, download, hdf5, locked, naturalsounds, plugins, released, unpickle
 
 URL = "https://mcdermottlab.mit.edu//tuckute_feather_2023/model_actv.tar"
 SUFFIXES = {"": "", "permuted": "_randnetw"}
@@ -127,7 +127,8 @@ def _dataset(file, key, where):
     """Activations of all sounds at one layer, float32 (sound, unit)."""
     there = [name for name, item in _walk(file) if name != "layer_list"]
     plugins.require(key, there, f"data set in {where}")
-    values = hdf5.values(file[key])
+    with damage.named(where):
+        values = hdf5.values(file[key])
     if values.ndim != 2 or len(values) != N_SOUNDS or not values.size or values.dtype.kind != "f":
         raise ValueError(
             f"{where}: data set {key} is {values.dtype} {values.shape} instead of real ({N_SOUNDS}, units)"
@@ -149,8 +150,8 @@ def _from_pickles(path, members, keys, stimuli, layers):
     found = {}
     for member, stream in archives.streams(path, wanted, limit_bytes=LIMIT_BYTES):
         content, where = unpickle.load(stream), f"{path}, {member}"
-        if not isinstance(content, dict):
-            raise ValueError(f"{where} holds {type(content).__name__} instead of a table of layers")
+        if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+            raise ValueError(f"{where} holds {type(content).__name__} instead of a table of layers by name")
         keyed = [plugins.require(keys.get(layer, layer), content, f"layer in {where}") for layer in layers]
         found[wanted[member]] = [_vector(content[key], key, where) for key in keyed]
     for i, layer in enumerate(layers):

@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 import numpy as np
 import pandas as pd
 
-from lib import archives, matfiles, unpickle
+from lib import archives, damage, matfiles, unpickle
 from lib.download import raw
 
 URL = "https://mcdermottlab.mit.edu//tuckute_feather_2023/data.tar"
@@ -35,7 +35,7 @@ def member(name, read):
         If the archive is damaged or does not hold the member.
     """
     path, wanted = raw(URL), PurePosixPath(FOLDER, name)
-    with archives.stream(path, str(wanted), limit_bytes=LIMIT_BYTES) as stream:
+    with archives.stream(path, str(wanted), limit_bytes=LIMIT_BYTES) as stream, damage.named(stream):
         return read(stream)
 
 
@@ -72,13 +72,18 @@ def table(name):
     ValueError
         If it is no table, or voxels have no identifier or share one.
     """
-    found = member(name, lambda stream: unpickle.load(stream, allow="pandas"))
+    return member(name, _voxels)
+
+
+def _voxels(stream):
+    """Table of voxels."""
+    found = unpickle.load(stream, allow="pandas")
     if not isinstance(found, pd.DataFrame) or "voxel_id" not in found:
-        raise ValueError(f"{name} is a {type(found).__name__} without a column voxel_id")
+        raise ValueError(f"{stream.name} is a {type(found).__name__} without a column voxel_id")
     found = found.set_index(found["voxel_id"].astype(int))
     if not found.index.is_unique:
         twice = found.index[found.index.duplicated()].unique().tolist()
-        raise ValueError(f"{name} holds voxels more than once: {twice[:FIRST]}")
+        raise ValueError(f"{stream.name} holds voxels more than once: {twice[:FIRST]}")
     return found
 
 
@@ -90,9 +95,19 @@ def sounds():
     names : list of str
         Without `.wav`.
     categories : list of str
+
+    Raises
+    ------
+    ValueError
+        If the member is damaged, or does not hold records.
     """
+    return member("NH2015/neural_stim_meta.npy", _sounds)
+
+
+def _sounds(stream):
+    """Identifiers and categories of records."""
     # By place: the fields' names are not documented.
-    records = array("NH2015/neural_stim_meta.npy")
+    records = unpickle.npy(stream)
     return [text(r[0]).removesuffix(".wav") for r in records], [text(r[4]) for r in records]
 
 

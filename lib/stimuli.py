@@ -8,7 +8,7 @@ import soundfile
 from PIL import Image
 from scipy import signal
 
-from lib import videos
+from lib import damage, videos
 from lib.artefacts import digest
 
 SOUNDS = (".wav", ".flac", ".ogg")
@@ -16,6 +16,8 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 VIDEOS = (".mp4",)
 # Frames 4, 8, 12, …: about 20 of a clip of three seconds, as Zhou, Du & He (2022) take them.
 EVERY_FRAME = 4
+SAMPLES = 1 << 20  # of a sound that are read at a time
+LIMIT_PIXELS = 80_000_000  # of a picture
 
 
 def read(path, *, sha256=None):
@@ -61,12 +63,32 @@ def read(path, *, sha256=None):
         raise ValueError(
             f"stimulus {path} is neither a sound {SOUNDS} nor a picture {PICTURES} nor a video {VIDEOS}"
         )
-    try:
+    with damage.named(f"stimulus {path}", "cannot be read"):
         if kind in VIDEOS:
             return videos.frames(path, every=EVERY_FRAME)
         return _sound(path) if kind in SOUNDS else _picture(path)
-    except (OSError, soundfile.SoundFileError, ValueError) as error:
-        raise ValueError(f"stimulus {path} cannot be read: {error}") from error
+
+
+def rate(path):
+    """Sampling rate of a sound, in Hz.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no sound.
+    """
+    with damage.named(f"sound {path}", "cannot be read"), Path(path).open("rb") as file:
+        return int(soundfile.info(file).samplerate)
 
 
 def square(picture, size):
@@ -126,15 +148,25 @@ def resample(waveform, rate_hz, to_hz):
 
 def _sound(path):
     """Mono waveform and its rate."""
-    samples, rate_hz = soundfile.read(path, dtype="float64", always_2d=True)
-    if not len(samples):
+    # Piece by piece, for a header may announce any number of samples.
+    with soundfile.SoundFile(path) as file:
+        pieces, rate_hz = [*_pieces(file)], file.samplerate
+    if not pieces:
         raise ValueError("it holds no samples")
-    return samples.mean(axis=1), int(rate_hz)
+    return np.concatenate(pieces), int(rate_hz)
+
+
+def _pieces(file):
+    """Mono samples, so many at a time."""
+    while len(samples := file.read(SAMPLES, dtype="float64", always_2d=True)):
+        yield samples.mean(axis=1)
 
 
 def _picture(path):
     """RGB pixels."""
     with Image.open(path) as picture:
+        if math.prod(picture.size) > LIMIT_PIXELS:
+            raise ValueError(f"it announces {picture.size} pixels, more than {LIMIT_PIXELS}")
         if picture.has_transparency_data:
             picture = picture.convert("RGBA")
             picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)

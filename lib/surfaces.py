@@ -8,7 +8,7 @@ import xarray as xr
 from nilearn import datasets, surface
 from scipy.spatial import cKDTree
 
-from lib import download, given, maps, matfiles, plugins
+from lib import damage, download, given, maps, matfiles, plugins
 from lib.maps import HEMISPHERES
 
 SHAPES = {"white": "white", "pial": "pial", "inflated": "infl", "sphere": "sphere"}
@@ -187,14 +187,22 @@ def voxel_matrix(path):
     Tuckute, Feather, Boebinger & McDermott (2023), PLoS Biol 21:e3002366, figure 6.
     """
     names = ("ras_coords_fsaverage", "voxel_indices_fsaverage")
-    cells = [np.ravel(matfiles.variable(path, name)) for name in names]
+    with damage.named(path):
+        cells = [np.ravel(matfiles.variable(path, name)) for name in names]
+        pairs = [(np.asarray(p, float), np.ravel(v).astype(int)) for p, v in zip(*cells, strict=True)]
+        sides = dict(zip(("right", "left"), pairs, strict=True))
     found = {}
-    for side, points, vertices in zip(("right", "left"), *cells, strict=True):
-        points, vertices = np.asarray(points, float), np.ravel(vertices).astype(int)
-        if points.shape != (len(vertices), 2) or vertices.min() < 0 or vertices.max() >= N_FSAVERAGE:
+    for side, (points, vertices) in sides.items():
+        low, high = vertices.min(initial=N_FSAVERAGE), vertices.max(initial=0)
+        if (
+            points.shape != (len(vertices), 2)
+            or low < 0
+            or high >= N_FSAVERAGE
+            or not np.isfinite(points).all()
+        ):
             raise ValueError(
-                f"{path}: points {points.shape} of {len(vertices)} vertices {vertices.min()} to {vertices.max()}"
-                f" instead of (n, 2) of n vertices from 0 to {N_FSAVERAGE - 1} ({side} hemisphere)"
+                f"{path}: points {points.shape} of {len(vertices)} vertices {low} to {high} instead of (n, 2), "
+                f"all finite, of n vertices from 0 to {N_FSAVERAGE - 1} ({side} hemisphere)"
             )
         found[side] = pd.DataFrame({"vertex": vertices, "x": points[:, 0], "y": points[:, 1]})
     return found

@@ -47,7 +47,10 @@ def frames(path, *, every=1):
                 shown += 1
                 if shown % every == 0:
                     kept.append(frame.to_ndarray(format="rgb24"))
-    except (av.FFmpegError, IndexError, ValueError) as error:
+                if kept and kept[-1].shape != kept[0].shape:
+                    raise ValueError(f"it is {kept[-1].shape} large, others are {kept[0].shape}")
+    # What a decoder raises depends on the byte that is wrong.
+    except Exception as error:
         raise ValueError(f"video {path} cannot be decoded after frame {shown}: {error}") from error
     if not kept:
         raise ValueError(f"video {path} has {shown} frames, too few to keep one of every {every}")

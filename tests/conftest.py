@@ -4,6 +4,7 @@ import os
 import sys
 
 import pytest
+from hypothesis import settings
 
 # Here, because NumPy and torch read these when they are imported. Processes that each take all cores wait for
 # one another in every product of matrices: two of them on two cores are several times slower than on one each.
@@ -11,6 +12,12 @@ WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 if WORKERS > 1:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, str(max(1, (os.cpu_count() or 1) // WORKERS)))
+
+
+# Tests against random input take the same few examples each time; `--hypothesis-profile=long` takes many new ones.
+settings.register_profile("short", max_examples=25, derandomize=True, deadline=None)
+settings.register_profile("long", max_examples=5000, deadline=None, database=None)
+settings.load_profile("short")
 
 
 @pytest.fixture(autouse=True)

@@ -396,3 +396,13 @@ def test_with_shuffled_stimuli_nothing_is_decoded(case):
         decoding.chance(source, responses, settings=decoding.Settings(3.0, 4, seed=seed)) for seed in range(8)
     ]
     assert abs(np.mean(runs)) < 3 * 0.7 / np.sqrt(72)
+
+
+def test_results_of_anything_else_or_damaged_are_not_taken(tmp_path):
+    path = tmp_path / "a.nc"
+    assert not decoding.is_made_of(path, {"n": 1})
+    artefacts.save(xr.Dataset(attrs={"identity": json.dumps({"n": 1})}), path)
+    assert decoding.is_made_of(path, {"n": 1})
+    assert not decoding.is_made_of(path, {"n": 2})
+    path.write_bytes(path.read_bytes()[:-100])
+    assert not decoding.is_made_of(path, {"n": 1})

@@ -141,6 +141,9 @@ def test_sizes_that_cannot_be_true_are_refused(tmp_path):
             ValueError, match=r"a.h5, data set /bomb, declares 800000000000000 bytes but stores 0;"
         ):
             hdf5.values(file["bomb"])
+    message = r"a.h5 is refused: data set /bomb declares 800000000000000 bytes but stores 0;"
+    with pytest.raises(ValueError, match=message), hdf5.opened(tmp_path / "a.h5", whole=True):
+        pass
 
 
 @settings(

@@ -423,6 +423,19 @@ def test_references_in_a_circle_have_an_end(tmp_path):
         matlab73.item(file["nothing"])
 
 
+def test_cells_that_are_shared_come_to_an_end(tmp_path):
+    with h5py.File(tmp_path / "a.mat", "w") as file:
+        file["n0"] = np.zeros(1)
+        for level in range(1, 45):  # 2^44 parts
+            file[f"n{level}"] = np.array([file[f"n{level - 1}"].ref] * 2, h5py.ref_dtype)
+            file[f"n{level}"].attrs["MATLAB_class"] = np.bytes_("cell")
+    assert matfiles.variable(tmp_path / "a.mat", "n3").shape == (2,)
+    with pytest.raises(
+        ValueError, match=r"a\.mat, variable 'n44' cannot be read: /n\d+ is one of more parts"
+    ):
+        matfiles.variable(tmp_path / "a.mat", "n44")
+
+
 @pytest.mark.parametrize(
     ("shape", "message"),
     [((9, 2, 3), "10\\*\\*"), ((10**6, 10**6, 10**6), "declares shape"), ((2, 2, 3), "outside")],

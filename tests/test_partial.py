@@ -143,3 +143,18 @@ def test_file_that_another_process_writes_is_left_alone(path, monkeypatch):
         with pytest.raises(RuntimeError, match="is being written by another process"):
             _finish(path)
     assert _finish(path) == 4
+
+
+def test_remains_without_one_of_the_variables_are_thrown_away(path):
+    _begin(path)
+    with h5py.File(path.with_name(".partial.features.nc"), "r+") as file:
+        del file["y"]
+        file["y"] = [1, 2]
+    assert _finish(path) == 0
+
+
+def test_a_log_that_says_something_else_of_a_batch_is_not_trusted(path):
+    _begin(path)
+    with _log(path).open("a") as log:
+        log.write('{"start": "none", "stop": [], "sums": {"x": 0}, "note": {}}\n')
+    assert _finish(path) == 4

@@ -87,6 +87,39 @@ def test_truncated_picture_is_refused(tmp_path):
         stimuli.read(tmp_path / "a.png")
 
 
+def test_picture_that_announces_too_many_pixels_is_refused(tmp_path):
+    Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(tmp_path / "a.bmp")
+    content = bytearray((tmp_path / "a.bmp").read_bytes())
+    content[18:26] = np.array([10_000, 8_001], "<i4").tobytes()
+    (tmp_path / "a.bmp").write_bytes(content)
+    with pytest.raises(
+        ValueError, match=r"a\.bmp cannot be read: it announces \(10000, 8001\) pixels, more than"
+    ):
+        stimuli.read(tmp_path / "a.bmp")
+
+
+def test_sound_that_announces_more_than_there_is_takes_no_memory_for_it(tmp_path):
+    soundfile.write(tmp_path / "a.flac", np.arange(5000) / 5000, 8000)
+    content = bytearray((tmp_path / "a.flac").read_bytes())
+    # The number of samples is the 36 bits before the digest, which begins at byte 26.
+    content[21] |= 0x0F
+    content[22:26] = b"\xff" * 4
+    (tmp_path / "a.flac").write_bytes(content)
+    assert soundfile.info(tmp_path / "a.flac").frames > 10**10
+    with pytest.raises(ValueError, match=r"a\.flac cannot be read: LibsndfileError"):
+        stimuli.read(tmp_path / "a.flac")
+
+
+def test_rate_of_what_is_no_sound_is_refused_by_name(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(9), 12345)
+    assert stimuli.rate(tmp_path / "a.wav") == 12345
+    (tmp_path / "b.wav").write_text("words")
+    with pytest.raises(ValueError, match=r"sound \S+b\.wav cannot be read"):
+        stimuli.rate(tmp_path / "b.wav")
+    with pytest.raises(FileNotFoundError):
+        stimuli.rate(tmp_path / "c.wav")
+
+
 def test_empty_sound_is_refused(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(0), 16000)
     with pytest.raises(ValueError, match="no samples"):

@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 from tqdm.auto import tqdm
 
-from lib import artefacts, given, unpickle, videos
+from lib import artefacts, damage, given, unpickle, videos
 from lib.download import placed
 
 LABEL = "Algonauts 2021"
@@ -180,7 +180,8 @@ def _content(path):
 
 def _array(content, path, n_voxels):
     """Responses (video, repeat, voxel), of the size published and without gaps."""
-    value = np.asarray(content["train"])
+    with damage.named(path):
+        value = np.asarray(content["train"])
     wanted = (N_VIDEOS, N_REPEATS, n_voxels)
     if value.shape != wanted or value.dtype.kind != "f":
         raise ValueError(f"{path}: train is {value.dtype} {value.shape} instead of numbers {wanted}")

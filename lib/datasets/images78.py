@@ -1,13 +1,12 @@
 """Representational dissimilarities of 78 photographs in early visual and inferior temporal cortex, 15 people."""
 
-import zipfile
-import zlib
 from pathlib import PurePosixPath
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from lib import archives, unpickle
 from lib.artefacts import home
 from lib.download import raw
 from lib.registry import registry
@@ -96,14 +95,11 @@ def _stimuli():
 
 def _rdms(path, n_stimuli):
     """RDMs (subject, stimulus, stimulus) of one region."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-            rdms = content["arr_0"].astype("float64")
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} is damaged, or no file of RDMs: {error}") from error
-    if rdms.ndim != 3 or rdms.shape[1:] != (n_stimuli, n_stimuli):
+    with archives.stream(path, "arr_0.npy") as stream:
+        rdms = unpickle.npy(stream)
+    if rdms.dtype.kind not in "fiu" or rdms.ndim != 3 or rdms.shape[1:] != (n_stimuli, n_stimuli):
         raise ValueError(
-            f"{path} has RDMs of shape {rdms.shape}; (subjects, {n_stimuli}, {n_stimuli}) is right for the "
-            f"{n_stimuli} pictures"
+            f"{path} has RDMs of {rdms.dtype}, of shape {rdms.shape}; (subjects, {n_stimuli}, {n_stimuli}), numbers, "
+            f"is right for the {n_stimuli} pictures"
         )
-    return rdms
+    return rdms.astype("float64")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib import behaviour, metamer_results, printouts, unpickle
+from lib import behaviour, damage, metamer_results, printouts, unpickle
 from lib.download import raw
 from lib.registry import registry
 
@@ -178,7 +178,7 @@ def _brainscore(path):
 
 
 def _words(path):
-    words = unpickle.load(Path(path))["word_idx_to_word"]
-    return pd.DataFrame({"number": [int(n) for n in words], "word": list(words.values())}).sort_values(
-        "number"
-    )
+    with damage.named(path, "is no table of words"):
+        words = unpickle.load(Path(path))["word_idx_to_word"]
+        table = pd.DataFrame({"number": [int(n) for n in words], "word": list(words.values())})
+    return table.sort_values("number")

@@ -3,7 +3,7 @@
 import pandas as pd
 import xarray as xr
 
-from lib import matfiles, naturalsounds
+from lib import damage, matfiles, naturalsounds
 from lib.download import raw
 from lib.naturalsounds import SOURCE
 
@@ -79,12 +79,10 @@ def load(_folder):
 
 def _profiles(path):
     """Response of each component (columns) to each sound (rows), in the file's own order of sounds."""
-    content = matfiles.read(path, ["R", "stim_names", "component_names"])
-    names = content["component_names"].ravel().tolist()
-    try:
-        table = pd.DataFrame(content["R"], index=content["stim_names"].ravel().tolist(), columns=names)
-    except ValueError as error:
-        raise ValueError(f"{path} is no file of components: {error}") from error
+    with damage.named(path, "is no file of components"):
+        content = matfiles.read(path, ["R", "stim_names", "component_names"])
+        names, sounds = (content[f"{part}_names"].ravel().tolist() for part in ("component", "stim"))
+        table = pd.DataFrame(content["R"], index=sounds, columns=names, dtype=float)
     if names != list(COMPONENTS):
         raise ValueError(f"{path} holds components {names} instead of {list(COMPONENTS)}")
     return table

@@ -8,7 +8,7 @@ import xarray as xr
 from PIL import Image
 from scipy.spatial.distance import squareform
 
-from lib import matfiles
+from lib import damage, matfiles
 from lib.artefacts import atomic, digest, home
 from lib.download import raw
 
@@ -99,8 +99,9 @@ def _fields(content, variable, *fields):
 
 def _named(file, variable):
     """RDMs by name from an array of structures."""
-    content = matfiles.read(raw(SOURCE + file))
-    return {name: np.asarray(rdm, float) for name, rdm in _fields(content, variable, "name", "RDM")}
+    with damage.named(raw(SOURCE + file)):
+        fields = _fields(matfiles.read(raw(SOURCE + file)), variable, "name", "RDM")
+        return {name: np.asarray(rdm, float) for name, rdm in fields}
 
 
 def _measured(published):

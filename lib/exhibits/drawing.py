@@ -13,7 +13,7 @@ import torch
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from lib import cochleagram, stimuli
+from lib import cochleagram, damage, stimuli
 
 SHORTEST_S = 0.1  # shorter sounds are drawn between silence, or low filters could not be told apart
 FRAMES_HZ = 200
@@ -94,8 +94,13 @@ def size(file):
     Returns
     -------
     tuple of int
+
+    Raises
+    ------
+    ValueError
+        If it is no PNG file.
     """
-    with Image.open(file, formats=["PNG"]) as picture:
+    with damage.named(file, "is no picture"), Image.open(file, formats=["PNG"]) as picture:
         return picture.size
 
 

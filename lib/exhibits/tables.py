@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import xarray as xr
 
-from lib import plugins
+from lib import artefacts, damage, plugins
 
 SUFFIXES = (".png", ".wav")
 TABLES = {
@@ -139,7 +139,7 @@ def collection(folder):
             f"{folder} holds no metamers.nc; give the folder of a result of 07_metamers, "
             "data/metamers/<model>/<target>"
         )
-    with xr.open_dataset(file, engine="h5netcdf") as stored:
+    with damage.named(file), xr.open_dataset(file, engine="h5netcdf") as stored:
         layers, stimuli = (tuple(map(str, stored[name].values)) for name in ("layer", "stimulus"))
         model, target = (str(stored.attrs.get(k, v)) for k, v in names(folder).items())
     tables = {name: _table(folder / f"{name}.csv", columns) for name, columns in TABLES.items()}
@@ -168,9 +168,8 @@ def _table(file, columns):
         return pd.DataFrame(columns=list(columns), dtype=str)
     # A loss may be noted at each of many steps: its names are kept once, its numbers as numbers.
     long = file.stem == "loss"
-    types = {"layer": "category", "stimulus": "category"} if long else str
-    missing = {name: ["", "nan"] for name in ("step", "loss")} if long else None
-    table = pd.read_csv(file, dtype=types, keep_default_na=False, na_values=missing)
+    types = {"layer": "category", "stimulus": "category"}
+    table = artefacts.load_table(file, **types) if long else artefacts.load_texts(file)
     absent = [column for column in columns if column not in table]
     if absent:
         raise ValueError(f"{file} lacks the columns {absent}")

@@ -1,15 +1,15 @@
 """Where a synthesis stands: noted after every block, taken up again after a kill."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from lib import artefacts
+from lib import archives, artefacts, unpickle
 from lib.metamers import rules
 
 
@@ -124,12 +124,21 @@ def restored(file, identity, device):
         None if nothing of the very same was noted, or it cannot be read.
     """
     try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
-            arrays = dict(kept)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        arrays = _arrays(file)
+        # What was noted of the same synthesis is whole, or its archive tells of the damage.
+        return _batch(arrays, device) if str(arrays.get("identity")) == identity else None
+    except (OSError, ValueError, TypeError, KeyError):
         return None
-    if str(arrays.pop("identity", "")) != identity:
-        return None
+
+
+def _arrays(file):
+    """All that was noted, by name."""
+    with contextlib.closing(archives.streams(file, archives.names(file))) as streams:
+        return {name.removesuffix(".npy"): unpickle.npy(stream) for name, stream in streams}
+
+
+def _batch(arrays, device):
+    """A batch from its arrays."""
     tensors = {
         name: torch.from_numpy(values).to(device)
         for name, values in arrays.items()
