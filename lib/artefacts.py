@@ -12,7 +12,7 @@ import pandas as pd
 import psutil
 import xarray as xr
 
-from lib import plugins, records
+from lib import damage, plugins, records
 
 ROOT = Path(__file__).resolve().parents[1]
 # Columns of names: text in every table, whatever it looks like; 007, 1e5 and True are names of stimuli.
@@ -147,8 +147,15 @@ def load(path):
     ------
     FileNotFoundError
         If there is no such file; the message says what makes it.
+    ValueError
+        If it is damaged, or no such file.
     """
-    return xr.load_dataset(there(path), engine="h5netcdf")
+    from lib import hdf5  # takes longer to import than it takes to find everything fresh
+
+    path = there(path)
+    advice = "is damaged, or no netCDF file; delete it, and run its step again"
+    with damage.named(path, advice), hdf5.opened(path, whole=True):
+        return xr.load_dataset(path, engine="h5netcdf")
 
 
 def save_table(table, path):
