@@ -13,6 +13,8 @@ import nbformat
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from lib import plugins
 from lib.artefacts import ROOT
@@ -86,6 +88,17 @@ def test_tested_versions_are_in_range():
     extras = [r for group in PROJECT["optional-dependencies"].values() for r in group]
     for wanted in map(Requirement, [*PROJECT["dependencies"], *extras]):
         assert versions[plain(wanted.name)] in wanted.specifier, wanted
+
+
+def test_lowest_versions_are_the_lower_bounds():
+    lines = [line for line in text(".ci/constraints-lowest.txt").splitlines() if not line.startswith("#")]
+    lowest = {plain(r.name): str(r.specifier) for r in map(Requirement, lines)}
+    extras = [r for group in PROJECT["optional-dependencies"].values() for r in group]
+    for wanted in map(Requirement, [*PROJECT["dependencies"], *extras]):
+        (bound,) = [part for part in wanted.specifier if part.operator in (">=", "==")]
+        (pinned,) = SpecifierSet(lowest[plain(wanted.name)])
+        assert pinned.operator == "=="
+        assert Version(pinned.version) == Version(bound.version), wanted
 
 
 def plain(package):
