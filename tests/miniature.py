@@ -7,9 +7,11 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
+import psutil
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 OTHERS = ("04_rsa", "05_decode", "06_bhscore", "07_metamers")  # steps that the miniature goes without
@@ -80,8 +82,8 @@ from lib import artefacts, models, plugins
 # %%
 folder = artefacts.directory("extract", model, target)
 with artefacts.atomic(folder / "features.json") as part:
-    part.write_text("half")
     (folder / ".kernel").write_text(str(os.getpid()))
+    part.write_text("half")
     time.sleep(pause_s)
 # %%
 weight = models.load(plugins.split_control(model)[0]).weight()
@@ -238,3 +240,40 @@ def build(folder):
     made.target("noise", offset="7.0")
     made.target("real", modality="vision", planted=False)
     return made
+
+
+def lines(said, status):
+    """Jobs said to have a status, as in `written`, with the reasons."""
+    found = {}
+    for line in said.replace("\r", "\n").splitlines():
+        words = line.split(" (")[0].removeprefix(status).split()
+        if (
+            line.startswith(f"{status} ")
+            and words
+            and words[0][:2].isdecimal()
+            and not line.startswith("failed 0 ")
+        ):
+            found["/".join([words[0][3:], *words[1:]])] = line.partition(" (")[2].rstrip(")")
+    return found
+
+
+def wait_for(condition, seconds=30):
+    """First true value of a condition."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("waited in vain")
+
+
+def begun(compendium, model):
+    """Folder and process of an extraction that has begun anew to write its features."""
+    folder = compendium.folder("extract", model, "sine")
+    mark = folder / ".kernel"
+    wait_for(lambda: list(folder.glob(".*.part.*")) and mark.exists() and not (folder / "run.json").exists())
+    return folder, int(wait_for(lambda: mark.stat().st_size and mark.read_text()))
+
+
+def gone(pid):
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE

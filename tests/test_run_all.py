@@ -10,7 +10,7 @@ import time
 
 import psutil
 import pytest
-from miniature import build
+from miniature import begun, build, gone, lines, wait_for
 
 import run_all
 from lib import artefacts
@@ -57,21 +57,6 @@ def empty(tmp_path):
     return build(tmp_path)
 
 
-def lines(said, status):
-    """Jobs said to have a status, as in `written`, with the reasons."""
-    found = {}
-    for line in said.replace("\r", "\n").splitlines():
-        words = line.split(" (")[0].removeprefix(status).split()
-        if (
-            line.startswith(f"{status} ")
-            and words
-            and words[0][:2].isdecimal()
-            and not line.startswith("failed 0 ")
-        ):
-            found["/".join([words[0][3:], *words[1:]])] = line.partition(" (")[2].rstrip(")")
-    return found
-
-
 def saved(compendium, *result):
     """Record of a result."""
     return json.loads((compendium.folder(*result) / "run.json").read_text(encoding="utf-8"))
@@ -103,28 +88,6 @@ print(json.dumps(said))
     said = json.loads(done.stdout.splitlines()[-1])
     assert [status for status, _ in said] == [2] * len(requests), said
     return [text for _, text in said]
-
-
-def wait_for(condition, seconds=30):
-    """First true value of a condition."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    raise AssertionError("waited in vain")
-
-
-def begun(compendium, model):
-    """Folder and process of an extraction that has begun anew to write its features."""
-    folder = compendium.folder("extract", model, "sine")
-    mark = folder / ".kernel"
-    wait_for(lambda: list(folder.glob(".*.part.*")) and mark.exists() and not (folder / "run.json").exists())
-    return folder, int(wait_for(lambda: mark.stat().st_size and mark.read_text()))
-
-
-def gone(pid):
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_first_run_makes_every_result(finished):
@@ -590,9 +553,6 @@ def test_two_runs_at_once_share_the_work(small):
     assert [process.returncode for process in both] == [0, 0], said
     ran = [name for text in said for name in lines(text, "ran")]
     assert ran == ["extract/a/sine"]
-    waited = [text for text in said if "waits     02_extract a sine (another run is making it)" in text]
-    assert len(waited) == 1
-    assert not lines(waited[0], "ran")
     assert "0 of 2 jobs" in small.run(*asked, "--dry-run")
 
 
