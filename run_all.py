@@ -3,13 +3,14 @@
 import argparse
 import contextlib
 import os
+import queue
 import random
 import sys
 import tempfile
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from graphlib import TopologicalSorter
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from typing import NamedTuple
 
 import pandas as pd
@@ -132,7 +133,7 @@ def select(args, known, jobs):
             f"{n} ({known[k][n]['MODALITY']})" for k, ns in (("model", models), ("target", named)) for n in ns
         ]
         raise ValueError(f"no target has the modality of a model among {', '.join(asked)}; --list shows all")
-    chosen = {"model": models, "target": targets}
+    chosen = {"model": {*models}, "target": {*targets}}
     found = {j for j in jobs if j.step in steps and all(v in chosen.get(name, [v]) for name, v in j.swept)}
     if not found:
         kinds = ", ".join(f"{t} ({known['target'][t]['KIND']})" for t in sorted(targets))
@@ -312,6 +313,7 @@ def alone(job):
 def run(pool, needs, selected, depends, stale):
     """Run the jobs in order, as many at a time as the pool takes; status and reasons by job."""
     order, status, running = TopologicalSorter(needs), {}, {}
+    ended_ones = queue.SimpleQueue()  # waiting for any of thousands would look at all of them each time
     order.prepare()
 
     def finish(job, what, why):
@@ -323,18 +325,27 @@ def run(pool, needs, selected, depends, stale):
 
     with tqdm(total=len(needs), unit="job", dynamic_ncols=True) as bar, ended(running):
         while order.is_active():
-            for job in order.get_ready():
+            for job in ready(order):
                 what, why = verdict(needs[job], status)
                 if what or not stale[job]:
                     finish(job, what or "fresh", why)
                 else:
                     task = partial(execute, job, needs[job], depends[job], job in selected, whereabouts())
-                    running[pool.submit(task)] = job
-            bar.set_postfix_str(", ".join(map(str, list(running.values())[:2])))
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    future = pool.submit(task)
+                    running[future] = job
+                    future.add_done_callback(ended_ones.put)
+            bar.set_postfix_str(", ".join(map(str, islice(running.values(), 2))))
+            if running:
+                future = ended_ones.get()
                 job, error = running.pop(future), future.exception()
                 finish(job, *(("failed", [kernels.last_line(error)]) if error else future.result()))
     return status
+
+
+def ready(order):
+    """Jobs that wait for none, and those that become so when one of them turns out to be finished."""
+    while jobs := order.get_ready():
+        yield from jobs
 
 
 def verdict(reads, status):

@@ -3,6 +3,7 @@
 import ast
 import difflib
 import functools
+import os
 from pathlib import Path
 
 FOLDERS = {
@@ -54,12 +55,18 @@ def path(kind, name):
     ValueError
         If there is no such plug-in; the message holds the nearest valid names.
     """
-    stem, found = split_control(name)[0] if kind == "model" else name, _files(kind)
+    stem = split_control(name)[0] if kind == "model" else name
     if kind == "model" and stem.endswith(".py"):
         file = Path(stem).expanduser().resolve()
         if not file.is_file():
             raise ValueError(f"there is no file {file}; a model is a name, or a path to a Python file")
         return file
+    own = FOLDERS[kind] / f"{stem}.py"
+    # Found without looking at all others, unless it is one of a family.
+    alone = own.parent == FOLDERS[kind] and not stem.startswith("_") and os.path.isfile(own)
+    if alone and "VARIANTS" not in constants(own):
+        return own
+    found = _files(kind)
     require(stem, sorted(found), kind)
     return found[stem]
 
@@ -173,7 +180,7 @@ def constants(file):
     return dict(_constants(file, file.stat().st_mtime_ns, file.stat().st_size))
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=1 << 15)
 def _constants(file, *_state):
     """As `constants`; read again when the file's state is another."""
     found = {}

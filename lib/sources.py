@@ -1,6 +1,7 @@
 """The code behind a result: every file a notebook uses, as digests blind to comments and layout."""
 
 import ast
+import collections
 import hashlib
 import json
 import re
@@ -23,9 +24,11 @@ def scan(more=()):
         File (relative to the repository) → (SHA-256, files that it uses). Data files beside a module, named
         `<module>.<anything>`, count as used by it, byte by byte.
     """
-    found = {}
+    found, listed = {}, {}
     for file in [*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "lib").rglob("*.py"), *more]:
-        beside = [p for p in file.parent.glob(f"{file.stem}.*") if p != file] if file.suffix == ".py" else []
+        if file.parent not in listed:
+            listed[file.parent] = _by_stem(file.parent)
+        beside = [p for p in listed[file.parent][file.stem] if p != file] if file.suffix == ".py" else []
         found |= {_name(p): (digest(p), ()) for p in beside}
         tree = _tree(file)
         if tree is None:  # its job shall fail, with the traceback in its notebook, and no other
@@ -33,6 +36,15 @@ def scan(more=()):
             continue
         uses = {_name(p) for p in (*beside, *_imports(tree, file))}
         found[_name(file)] = (hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), tuple(sorted(uses)))
+    return found
+
+
+def _by_stem(folder):
+    """Files of a folder by each part of their names that ends before a dot."""
+    found = collections.defaultdict(list)
+    for file in folder.iterdir():
+        for dot in re.finditer(r"\.", file.name):
+            found[file.name[: dot.start()]].append(file)
     return found
 
 
