@@ -31,7 +31,12 @@ def location(url):
     ValueError
         If the scheme is another, host or file name is missing, or the path would climb out.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+        os.fsencode(unquote(url))
+    except ValueError as error:
+        raise ValueError(f"{url!r} is not an address of the web: {error}") from error
     if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
         raise ValueError(
             f"{url!r} is not an address of the web; it must begin with http://host/ or https://host/"

@@ -8,6 +8,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import psutil
 import xarray as xr
@@ -200,13 +201,14 @@ def load_table(path, **types):
     columns, rows = _cells(there(path))
     types = dict.fromkeys(NAMES, str) | types
     types = {name: types[name] for name in columns if types.get(name)}
-    missing = {name: [""] if types.get(name) is str else MISSING for name in columns}
+    missing = {name: [""] if types.get(name) in (str, "category") else MISSING for name in columns}
     stream = io.StringIO(newline="")
     csv.writer(stream, quoting=csv.QUOTE_ALL).writerows([columns, *rows])
     stream.seek(0)
     how = {"keep_default_na": False, "na_values": missing}
     try:
-        return pd.read_csv(stream, dtype=types, **how)
+        with np.errstate(invalid="ignore"):  # pandas tries, warns and then refuses
+            return pd.read_csv(stream, dtype=types, **how)
     except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"{path} has other values than {types}: {error}") from error
 
@@ -246,11 +248,10 @@ def _cells(path):
         try:
             columns = next(reader, [])
             rows = [(reader.line_num, row) for row in reader if row]
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise ValueError(
-                f"{path} is no table in UTF-8 (line {reader.line_num + 1}: {error}); spreadsheets write it as "
-                f"CSV UTF-8"
-            ) from error
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is not in UTF-8 ({error}); spreadsheets call that CSV UTF-8") from error
+        except csv.Error as error:
+            raise ValueError(f"{path} is no table; line {reader.line_num}: {error}") from error
     if not all(columns) or len(set(columns)) < len(columns) or not columns:
         raise ValueError(f"{path} needs a header that names each column, once; it has {columns}")
     odd = [f"line {line} has {len(row)}" for line, row in rows if len(row) != len(columns)]

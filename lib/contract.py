@@ -164,6 +164,8 @@ def _check_layout(responses, dims, text, numbers):
     for name in text:
         odd = (repr(v) for v in responses[name].values.tolist() if not isinstance(v, str))
         _check(odd, f"coordinate {name} holds something else than text")
+        lost = (ascii(v) for v in responses[name].values.tolist() if "\0" in v or not _is_utf8(v))
+        _check(lost, f"coordinate {name} holds text that no file keeps as it is")
     for name in numbers:
         if responses[name].dtype.kind not in "iu":
             raise ValueError(f"coordinate {name} is {responses[name].dtype} instead of whole numbers")
@@ -171,6 +173,11 @@ def _check_layout(responses, dims, text, numbers):
     for name in (*(name for name, dim in text.items() if name == dim), *numbers):
         index = responses.indexes[name]
         _check(index[index.duplicated()].unique(), f"identifiers of axis {name} occur more than once")
+
+
+def _is_utf8(text):
+    """Whether a text is made of whole characters."""
+    return text.encode("utf-8", "ignore").decode() == text
 
 
 def _check_types(responses, types):

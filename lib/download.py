@@ -224,7 +224,8 @@ def _rows(rows):
     """Rows, each once, with what is recorded where nothing is published."""
     known, found = None, []
     for url, sha256, size in rows:
-        row = _Row(str(url), str(sha256).lower(), int(size))
+        stated = str(size) if re.fullmatch(r"[0-9]{1,18}", str(size)) else "-1"
+        row = _Row(str(url), str(sha256).lower(), int(stated))
         location(row.url)
         if not re.fullmatch(r"([0-9a-f]{64})?", row.sha256) or row.size < 0:
             raise ValueError(

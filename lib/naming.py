@@ -1,5 +1,6 @@
 """Which layers of a network are meant: by exact name, by pattern, or one per block."""
 
+import functools
 import re
 
 from torch import nn
@@ -33,9 +34,13 @@ def expand(module, wanted, inputs):
     Raises
     ------
     ValueError
-        If a pattern fits nothing that is called, or a name is unknown (the nearest are given).
+        If no layer is named, a pattern fits nothing that is called, or a name is unknown (the nearest are given).
     """
-    wanted = re.split(r"[\s,]+", wanted.strip()) if isinstance(wanted, str) else list(wanted)
+    wanted = (
+        [name for name in re.split(r"[\s,]+", wanted) if name] if isinstance(wanted, str) else list(wanted)
+    )
+    if not wanted or not all(wanted):
+        raise ValueError(f"no layer is named by {wanted}; {EVERY_BLOCK!r} stands for one per block")
     exact = [name for name in wanted if name != EVERY_BLOCK and not _is_pattern(name)]
     if len(exact) == len(wanted):
         return tuple(dict.fromkeys(wanted))
@@ -165,10 +170,34 @@ def _is_pattern(name):
 
 def _matcher(pattern):
     """Function that tells whether a name fits a pattern."""
-    pieces = re.split(r"(\*\*|\*|\?|\[[^\]]*\])", pattern)
-    signs = {"**": ".*", "*": r"[^.]*", "?": r"[^.]"}
-    text = "".join(signs.get(p) or (p if p.startswith("[") else re.escape(p)) for p in pieces)
-    return lambda name: re.fullmatch(text, name) is not None
+    pieces = re.findall(r"\*\*|\[[^\]]*\]|.", pattern, re.DOTALL)
+    return lambda name: _fits(name, pieces)
+
+
+def _fits(name, pieces):
+    """Whether a name fits the pieces of a pattern; the time grows with the product of their lengths."""
+
+    @functools.cache
+    def rest(i, j):
+        if i == len(pieces):
+            return j == len(name)
+        here = j < len(name)
+        if pieces[i] in ("*", "**"):
+            more = here and (pieces[i] == "**" or name[j] != ".")
+            return rest(i + 1, j) or (more and rest(i, j + 1))
+        return here and _is_one(name[j], pieces[i]) and rest(i + 1, j + 1)
+
+    return rest(0, 0)
+
+
+def _is_one(character, piece):
+    """Whether a character fits a piece of a pattern that stands for one."""
+    if piece == "?":
+        return character != "."
+    if len(piece) == 1:
+        return character == piece
+    listed = re.findall(r"(.)-(.)|(.)", piece[1:-1], re.DOTALL)
+    return any(one == character if one else low <= character <= high for low, high, one in listed)
 
 
 def _position(name, called, order):

@@ -7,9 +7,7 @@ import json
 import re
 from pathlib import Path
 
-import pandas as pd
-
-from lib import artefacts
+from lib import sources
 from lib.artefacts import atomic, home, load_table, record
 
 TEMPLATE = Path(__file__).with_suffix(".template.html")
@@ -30,10 +28,8 @@ def captions(notebook):
         Name of the figure → (heading of its section, caption).
     """
     found, heading = {}, ""
-    for cell in artefacts.load_json(notebook)["cells"]:
-        if cell["cell_type"] != "markdown":
-            continue
-        for line in "".join(cell["source"]).splitlines():
+    for kind, source, _ in sources.cells(notebook):
+        for line in source.splitlines() if kind == "markdown" else ():
             heading = line.removeprefix("## ") if line.startswith("## ") else heading
             _, *told = re.split(CAPTION, line)
             found |= {name: (heading, text.strip()) for name, text in zip(told[::2], told[1::2], strict=True)}
@@ -104,7 +100,9 @@ def _numbers(file, known):
     """Rows of the table of numbers, each with the result it comes from."""
     if not file.exists():
         return []
-    table = load_table(file)
+    table = load_table(file, unit=str, what=str)
+    if "name" not in table or table["name"].isna().any():
+        raise ValueError(f"{file} has numbers without a name")
     by_name = {name.lower(): _id(name) for name in known}
     rows = json.loads(table.to_json(orient="records", double_precision=12))
     return [row | {"result": by_name.get(_source(row["name"]))} for row in rows]
@@ -119,7 +117,7 @@ def _source(name):
 def _figure(name, picture, told, known):
     """A figure with its caption, its table and the results whose models and targets it shows."""
     heading, caption = told or (name, "")
-    table = pd.read_csv(picture.with_suffix(".csv"))
+    table = load_table(picture.with_suffix(".csv"))
     if table.empty:
         return (
             f'<h2 id="figure-{_id(name)}">{_text(heading)}: {_text(name)}</h2><p>No result to show yet.</p>'

@@ -12,6 +12,8 @@ FOLDERS = {
 }
 CONTROLS = ("permuted", "random")
 FIRST = 3  # offenders a message names
+# All that `ast` raises for texts that are no literals, or nested too deeply.
+MALFORMED = (ValueError, TypeError, SyntaxError, MemoryError, RecursionError)
 # What a person's own model need not say.
 MODEL = {
     "COLOUR": "#777777", "TIME_AXIS": None, "CONTROLS": CONTROLS, "BUNDLED": True, "LICENCE": "not stated",
@@ -57,7 +59,10 @@ def path(kind, name):
     """
     stem = split_control(name)[0] if kind == "model" else name
     if kind == "model" and stem.endswith(".py"):
-        file = Path(stem).expanduser().resolve()
+        try:
+            file = Path(stem).expanduser().resolve()
+        except RuntimeError as error:  # no such person's home, or links in a circle
+            raise ValueError(f"there is no file {stem!r}: {error}") from error
         if not file.is_file():
             raise ValueError(f"there is no file {file}; a model is a name, or a path to a Python file")
         return file
@@ -90,22 +95,74 @@ def about(kind, name):
     Raises
     ------
     ValueError
-        If there is no such plug-in; the message holds the nearest valid names.
+        If there is no such plug-in, with the nearest valid names, or a constant is another than it can be.
     """
     file = path(kind, name)
     known = constants(file)
     stem = split_control(name)[0] if kind == "model" else name
-    shared = {"LABEL": file.stem, **MODEL} if kind == "model" else {}
-    return shared | known | known.get("VARIANTS", {}).get(stem, {})
+    shared = {"LABEL": file.stem, **MODEL} if kind == "model" else {"PLANTED": False}
+    found = shared | known | _variants(file).get(stem, {})
+    _check(kind, file, found)
+    return found
+
+
+def _check(kind, file, found):
+    """Raise unless what is relied on is as it should be."""
+    for name, (wanted, right) in (NEEDED[kind] | OPTIONAL).items():
+        if name in found and not wanted(found[name]):
+            raise ValueError(f"{file}: {name} is {found[name]!r}; it must be {right}")
+
+
+def _is_names(value):
+    """Whether a value is a sequence of texts."""
+    return isinstance(value, tuple | list) and all(isinstance(v, str) and v for v in value)
+
+
+def _one_of(valid):
+    """Test for being one of some texts, and what to say."""
+    return lambda value: isinstance(value, str) and value in valid, f"one of {', '.join(valid)}"
+
+
+LIST = _is_names, "a tuple of texts"
+FLAG = (lambda value: isinstance(value, bool)), "True or False"
+TEXT = (lambda value: isinstance(value, str)), "a text"
+TABLE = (lambda value: isinstance(value, dict)), "a dictionary"
+# What is relied on before a plug-in is run: constant, test of its value, what is right.
+NEEDED = {
+    "model": {
+        "MODALITY": _one_of(("audio", "vision")),
+        "LAYERS": (lambda value: isinstance(value, str) or _is_names(value), "a text, or a tuple of texts"),
+        "CONTROLS": (lambda value: _is_names(value) and {*value} <= {*CONTROLS}, f"some of {CONTROLS}"),
+        **dict.fromkeys(("LABEL", "COLOUR", "LICENCE", "CITATION"), TEXT),
+        "BUNDLED": FLAG,
+        "INPUT": TABLE,
+    },
+    "target": {
+        "MODALITY": _one_of(("audio", "vision", "both")),
+        "KIND": _one_of(KINDS),
+        "PLANTED": FLAG,
+    },
+}
+# What a plug-in may leave out, but not have otherwise.
+OPTIONAL = {"WITHOUT": LIST, "TARGETS": LIST, "SHARES": LIST, "COUNTS": TABLE, "PARTS": TABLE}
 
 
 def _files(kind):
     """File of each plug-in by its name."""
     found = {}
     for file in sorted(FOLDERS[kind].glob("[!_]*.py")):
-        for name in constants(file).get("VARIANTS", (file.stem,)):
+        for name in _variants(file) or (file.stem,):
             if found.setdefault(name, file) != file:
                 raise ValueError(f"{kind} {name!r} is defined in {found[name].name} and in {file.name}")
+    return found
+
+
+def _variants(file):
+    """Members of a family and their own constants; empty if a plug-in is none."""
+    found = constants(file).get("VARIANTS", {})
+    sound = isinstance(found, dict) and all(isinstance(v, dict) for v in found.values())
+    if not sound or not all(isinstance(name, str) and name for name in found):
+        raise ValueError(f"{file}: VARIANTS must be a dictionary, name → constants, not {found!r}"[:400])
     return found
 
 
@@ -175,6 +232,11 @@ def constants(file):
     -------
     dict
         Upper-case names and their values; names bound to anything but a literal are left out.
+
+    Raises
+    ------
+    SyntaxError, ValueError
+        If the file is no Python.
     """
     file = Path(file)
     return dict(_constants(file, file.stat().st_mtime_ns, file.stat().st_size))
@@ -184,7 +246,13 @@ def constants(file):
 def _constants(file, *_state):
     """As `constants`; read again when the file's state is another."""
     found = {}
-    for node in ast.parse(file.read_text(encoding="utf-8"), filename=str(file)).body:
+    try:
+        body = ast.parse(file.read_bytes(), filename=str(file)).body
+    except MALFORMED as error:
+        if isinstance(error, SyntaxError) and error.filename:
+            raise
+        raise ValueError(f"{file} is no Python: {str(error) or 'it is nested too deeply'}") from error
+    for node in body:
         if (
             isinstance(node, ast.Assign)
             and isinstance(node.targets[0], ast.Name)
@@ -192,7 +260,7 @@ def _constants(file, *_state):
         ):
             try:
                 found[node.targets[0].id] = ast.literal_eval(node.value)
-            except ValueError:
+            except MALFORMED:
                 continue
     return found
 
@@ -217,10 +285,18 @@ def catalogue(kind, more=()):
     dict
         Value → constants of its plug-in. A model counts once as it is (`CONTROL` is "") and once per control
         that it offers: `crepe_tiny`, `crepe_tiny.permuted`, …
+
+    Raises
+    ------
+    ValueError
+        If a constant that is needed is missing, is no literal, or is another than it can be.
     """
     found = {}
     for name in (*names(kind), *more):
         known = about(kind, name)
+        for lacking in [name for name in NEEDED[kind] if name not in known]:
+            where, right = path(kind, name), NEEDED[kind][lacking][1]
+            raise ValueError(f"{where}: {lacking} is missing, or no literal; it must be {right}")
         for control in ("", *known.get("CONTROLS", ())):
             found[f"{name}.{control}" if control else name] = known | {"CONTROL": control}
     return found

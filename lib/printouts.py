@@ -42,7 +42,8 @@ def anova_tables(text):
     Raises
     ------
     ValueError
-        If a table has other columns, a row another number of cells, or a printed test belongs to no row.
+        If a table has other columns, a row another number of cells or something else than numbers, or a printed
+        test belongs to no row.
     """
     lines = text.splitlines()
     starts = [i for i, line in enumerate(lines) if TITLE.fullmatch(line.strip())]
@@ -93,8 +94,17 @@ def _models(lines):
 def _table(lines):
     """Rows of one table; the first line is its title, tests may follow it."""
     title = TITLE.fullmatch(lines[0].strip())["title"]
-    if lines[1].split() != HEADER:
-        raise ValueError(f"table {title!r} has columns {lines[1].split()} instead of {HEADER}")
+    columns = "".join(lines[1:2]).split()
+    if columns != HEADER:
+        raise ValueError(f"table {title!r} has columns {columns} instead of {HEADER}")
+    try:
+        return _rows(title, lines)
+    except (StopIteration, KeyError, ValueError) as error:
+        raise ValueError(f"table {title!r} is damaged: {str(error) or 'it has no rows'}") from error
+
+
+def _rows(title, lines):
+    """Rows of one table, its title and header left out, with the tests."""
     body = [line.split() for line in lines[2:]]
     first = next(i for i, cells in enumerate(body) if cells and not set(cells[0]) <= {"_"})
     last = next((i for i in range(first, len(body)) if not body[i]), len(body))
@@ -137,8 +147,16 @@ def _count_factors(term):
 
 def _accuracies(block):
     """Accuracies of one comparison; the block begins with its name."""
-    lines = block.splitlines()
+    lines = block.splitlines() or [""]
     name = lines[0].strip().strip("'")
+    try:
+        return _comparison(name, block, lines)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"comparison {name!r} is damaged: {error}") from error
+
+
+def _comparison(name, block, lines):
+    """Accuracies of one comparison."""
     networks = re.findall(
         r"\{'([^']+)'\}", next((line for line in lines if line.strip().startswith("{'")), "")
     )
@@ -150,6 +168,8 @@ def _accuracies(block):
             f"{name}: {len(matrices)} matrices of {sorted(shapes)} columns for {len(networks)} networks and "
             f"{len(eps)} sizes of attack"
         )
+    if not all(((matrix >= 0) & (matrix <= 1)).all() for matrix in matrices):
+        raise ValueError(f"{name}: an accuracy is not between 0 and 1")
     count = np.rint(np.stack(matrices) * IMAGES)
     if (np.abs(np.stack(matrices) - count / IMAGES) > 5.1e-5).any():  # half a unit of the fourth decimal
         raise ValueError(f"{name}: an accuracy is no count of {IMAGES} images")

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from lib import plugins
+from lib import artefacts, plugins
 
 COLUMNS = ("url", "sha256", "size", "part")
 
@@ -26,7 +26,7 @@ def registry(name, parts=()):
     Raises
     ------
     ValueError
-        If there is no such data set or part; the message holds the nearest names.
+        If there is no such data set or part, with the nearest names; or its table of files is damaged.
     """
     known = plugins.about("target", name)
     for part in parts:
@@ -41,6 +41,11 @@ def _listed(plugin):
     file = plugin.with_name(f"{plugin.stem}.files.csv")
     if not file.exists():
         return pd.DataFrame({c: pd.Series(dtype=int if c == "size" else str) for c in COLUMNS})
-    # Not `load_table`: an empty hash is a text here, not a missing number.
-    table = pd.read_csv(file, dtype=str, keep_default_na=False).reindex(columns=COLUMNS, fill_value="")
+    table = artefacts.load_texts(file, COLUMNS[:3]).reindex(columns=COLUMNS, fill_value="")
+    for column, right in (("url", "https?://.+"), ("sha256", "([0-9a-f]{64})?"), ("size", "[0-9]{0,18}")):
+        odd = table[column][~table[column].str.fullmatch(right)]
+        if len(odd):
+            raise ValueError(
+                f"{file}, row {odd.index[0] + 2}: {column} {odd.iloc[0]!r} is not of the form {right}"
+            )
     return table.assign(size=table["size"].replace("", "0").astype(int))

@@ -7,6 +7,7 @@ import numpy as np
 TOKEN = re.compile(
     r"""\s*(?:(?P<operator>[=|+&()-])|"(?P<a>[^"]*)"|'(?P<b>[^']*)'|(?P<word>[^\s=|+&()"'-]+))"""
 )
+DEEPEST = 100  # parentheses within parentheses
 COMBINE = {
     "|": np.logical_or,
     "+": np.logical_or,
@@ -36,7 +37,7 @@ def mask(expression, members):
     Raises
     ------
     ValueError
-        If the expression is malformed, or a key is unknown.
+        If the expression is malformed or nested too deeply, or a key is unknown.
 
     References
     ----------
@@ -49,7 +50,7 @@ class _Selector:
     """A selector expression, evaluated from left to right."""
 
     def __init__(self, expression, members):
-        self.expression, self.members, self.tokens, end = expression, members, [], 0
+        self.expression, self.members, self.tokens, self.depth, end = expression, members, [], 0, 0
         while found := TOKEN.match(expression, end):
             end = found.end()
             quoted = found["a"] if found["a"] is not None else found["b"]
@@ -78,7 +79,7 @@ class _Selector:
         while self.tokens and self.tokens[-1] == ("operator", "="):
             self.tokens.pop()
             kind, number = self.tokens.pop() if self.tokens else ("end", "its end")
-            if kind != "word" or not number.isdecimal():
+            if kind != "word" or not re.fullmatch("[0-9]{1,9}", number):
                 self._refuse(f"compares with {number!r}; only whole numbers stand behind =")
             found = found == int(number)
         return found
@@ -86,7 +87,11 @@ class _Selector:
     def _operand(self):
         kind, text = self.tokens.pop() if self.tokens else ("end", "its end")
         if (kind, text) == ("operator", "("):
+            self.depth += 1
+            if self.depth > DEEPEST:
+                self._refuse(f"has more than {DEEPEST} parentheses within one another")
             found = self._sum()
+            self.depth -= 1
             if not self.tokens or self.tokens.pop() != ("operator", ")"):
                 self._refuse("lacks a closing parenthesis")
             return found

@@ -2,12 +2,15 @@
 
 import ast
 import collections
+import contextlib
+import functools
 import hashlib
-import json
+import os
 import re
 from pathlib import Path
 
-from lib.artefacts import ROOT, digest
+from lib.artefacts import ROOT, digest, load_json
+from lib.plugins import MALFORMED
 
 
 def scan(more=()):
@@ -35,7 +38,7 @@ def scan(more=()):
             found[_name(file)] = (digest(file), ())
             continue
         uses = {_name(p) for p in (*beside, *_imports(tree, file))}
-        found[_name(file)] = (hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), tuple(sorted(uses)))
+        found[_name(file)] = (_digest(tree, file), tuple(sorted(uses)))
     return found
 
 
@@ -46,6 +49,44 @@ def _by_stem(folder):
         for dot in re.finditer(r"\.", file.name):
             found[file.name[: dot.start()]].append(file)
     return found
+
+
+def _digest(tree, file):
+    """SHA-256 of a syntax tree; of the file's bytes if it is nested too deeply to be written out."""
+    try:
+        return hashlib.sha256(ast.unparse(tree).encode("utf-8", "surrogatepass")).hexdigest()
+    except RecursionError:
+        return digest(file)
+
+
+def cells(notebook):
+    """Cells of a notebook.
+
+    Parameters
+    ----------
+    notebook : pathlib.Path
+
+    Returns
+    -------
+    list of tuple
+        (type, source, tags), in order.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such notebook.
+    ValueError
+        If the file is no notebook.
+    """
+    found = load_json(notebook)
+    try:
+        made = [
+            (cell["cell_type"], "".join(cell["source"]), list(cell.get("metadata", {}).get("tags", ())))
+            for cell in found["cells"]
+        ]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{_name(notebook)} is no notebook: its cells lack type, source or tags") from error
+    return made
 
 
 def code(scanned, files):
@@ -93,19 +134,51 @@ def declared(notebook):
     """
     if not notebook.exists():
         raise FileNotFoundError(f"{_name(notebook)} is missing, yet run_all's table of steps names it")
+    state = notebook.stat()
+    return dict(_declared(notebook, state.st_mtime_ns, state.st_size))
+
+
+@functools.lru_cache(maxsize=64)
+def _declared(notebook, *_state):
+    """As `declared`; read again when the file's state is another."""
     found = {}
-    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
-        if "parameters" not in cell["metadata"].get("tags", ()):
-            continue
-        for node in ast.parse("".join(cell["source"])).body:
+    for source in (source for _, source, tags in cells(notebook) if "parameters" in tags):
+        try:
+            body = ast.parse(source).body
+        except MALFORMED as error:
+            raise ValueError(f"{_name(notebook)}: the parameters cell is no Python: {error}") from error
+        for node in body:
             try:
-                found[node.targets[0].id] = ast.literal_eval(node.value)
-            except (AttributeError, ValueError) as error:
+                (bound,) = node.targets
+                found[bound.id] = ast.literal_eval(node.value)
+            except (AttributeError, *MALFORMED) as error:
                 raise ValueError(
-                    f"{_name(notebook)}: the parameters cell holds `{ast.unparse(node)}`; "
+                    f"{_name(notebook)}: the parameters cell holds `{ast.get_source_segment(source, node)}`; "
                     f"only `name = literal` is allowed there"
                 ) from error
     return found
+
+
+def accepted(defaults, values):
+    """Those of some parameters that a notebook takes: it declares them, and they are of their defaults' types.
+
+    Parameters
+    ----------
+    defaults : dict
+        See `declared`.
+    values : dict
+        Name → value, as a record holds them: JSON has no tuples.
+
+    Returns
+    -------
+    dict
+    """
+    alike = {name: list(d) if isinstance(d, tuple) else d for name, d in defaults.items()}
+    return {
+        name: value
+        for name, value in values.items()
+        if name in alike and (alike[name] is None or type(value) is type(alike[name]))
+    }
 
 
 def overrides(notebook, texts):
@@ -115,7 +188,8 @@ def overrides(notebook, texts):
     ----------
     notebook : pathlib.Path
     texts : dict
-        Name → value as text: a Python literal; anything else is taken as a string.
+        Name → value as text: a Python literal; anything else is taken as a string, and so is all that stands for
+        a string, between quotes or not: 007 and None are names.
 
     Returns
     -------
@@ -144,11 +218,14 @@ def _literal(text, like):
     """Value that a text stands for, turned into the type of `like` where nothing is lost."""
     try:
         value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except MALFORMED:
         value = text
+    if type(like) is str and type(value) is not str:
+        return text
     for stands_in, wanted in ((int, float), (list, tuple), (tuple, list)):
         if type(value) is stands_in and type(like) is wanted:
-            return wanted(value)
+            with contextlib.suppress(OverflowError):  # too large a number is of the wrong type
+                return wanted(value)
     return value
 
 
@@ -159,13 +236,12 @@ def _name(file):
 
 def _tree(file):
     """Syntax tree of a module or notebook without docstrings; None if it is not Python."""
-    text = file.read_text(encoding="utf-8")
     try:
         if file.suffix == ".ipynb":
-            cells = [c for c in json.loads(text)["cells"] if c["cell_type"] == "code"]
-            text = "\n".join("".join(cell["source"]) for cell in cells)
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError):
+            tree = ast.parse("\n".join(source for kind, source, _ in cells(file) if kind == "code"))
+        else:
+            tree = ast.parse(file.read_bytes())
+    except MALFORMED:
         return None
     for node in ast.walk(tree):
         holds = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
@@ -189,7 +265,7 @@ def _imports(tree, file):
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "datasets" in package:
             # A planted data set is read out of a model that it loads by name.
             model = ROOT / "lib" / "models" / f"{node.value.partition('.')[0]}.py"
-            if re.fullmatch(r"[\w.]+", node.value) and model.exists():
+            if re.fullmatch(r"[\w.]+", node.value) and os.path.isfile(model):
                 yield model
 
 
@@ -197,4 +273,4 @@ def _modules(parts):
     """Files run by importing a dotted name of lib: the module and every package on the way."""
     for n in range(1, len(parts) + 1) if parts[0] == "lib" else ():
         place = ROOT.joinpath(*parts[:n])
-        yield from (f for f in (place.with_suffix(".py"), place / "__init__.py") if f.is_file())
+        yield from (f for f in (place.with_suffix(".py"), place / "__init__.py") if os.path.isfile(f))

@@ -91,7 +91,7 @@ def differences(stored, again, names, *, rtol=RTOL):
 def _columns(file):
     """Variables and coordinates of a data set, or columns of a table, by name; arrays."""
     if file.suffix in TABLES:
-        table = pd.read_csv(file)
+        table = artefacts.load_table(file)
         return {column: table[column].to_numpy() for column in table}
     with artefacts.load(file) as dataset:
         return {str(name): values.values for name, values in dataset.variables.items()}

@@ -46,8 +46,10 @@ def test_constants_are_literals_read_without_running(folders):
 
 
 def test_catalogue_counts_controls_as_models(folders):
-    (folders / "net.py").write_text('MODALITY = "audio"\nCONTROLS = ("permuted", "random")', encoding="utf-8")
-    (folders / "bank.py").write_text('MODALITY = "audio"\nCONTROLS = ()', encoding="utf-8")
+    (folders / "net.py").write_text(
+        'MODALITY = "audio"\nLAYERS = "a"\nCONTROLS = ("permuted", "random")', encoding="utf-8"
+    )
+    (folders / "bank.py").write_text('MODALITY = "audio"\nLAYERS = "a"\nCONTROLS = ()', encoding="utf-8")
     found = plugins.catalogue("model")
     assert list(found) == ["bank", "net", "net.permuted", "net.random"]
     assert [constants["CONTROL"] for constants in found.values()] == ["", "", "permuted", "random"]

@@ -182,7 +182,7 @@ def test_overrides_take_the_type_of_the_default(repository, default, text, value
 
 
 @pytest.mark.parametrize(
-    ("default", "text"), [("1", "2.5"), ("1", "True"), ("True", "1"), ("'a'", "7"), ("1", "x")]
+    ("default", "text"), [("1", "2.5"), ("1", "True"), ("True", "1"), ("1", "x")]
 )
 def test_overrides_of_another_type_are_refused(repository, default, text):
     with pytest.raises(ValueError, match=r"parameter n of notebooks/n\.ipynb is of type"):

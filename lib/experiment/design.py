@@ -93,6 +93,9 @@ def _right(answers, sources):
 
 
 def _require_choices(right, choices):
+    odd = [repr(choice) for choice in choices if not isinstance(choice, str)]
+    if odd:
+        raise ValueError(f"choices are texts, not {plugins.first(odd)}")
     if len(set(choices)) != len(choices) or len(choices) < 2:
         raise ValueError(f"there must be two choices or more, each once; there are {plugins.first(choices)}")
     folded = [choice.casefold().strip() for choice in choices]

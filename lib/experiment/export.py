@@ -131,7 +131,10 @@ def _consent(path):
             f"there is no text of consent at {path.resolve()}: say who asks, what is done, what is kept and "
             f"whom to write to; {template} is a template with blanks"
         )
-    text = path.read_text(encoding="utf-8").strip()
+    try:
+        text = path.read_text(encoding="utf-8-sig").strip()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8: {error}") from error
     blanks = BLANK.findall(text)
     if not text or blanks:
         raise ValueError(

@@ -8,7 +8,7 @@ import pandas as pd
 import soundfile
 from PIL import Image
 
-from lib import stimuli
+from lib import artefacts, stimuli
 from lib.plugins import first
 
 NEEDED = ("layer", "stimulus", "passed", "original_file", "file")
@@ -56,10 +56,7 @@ def _gate(model, folder):
     path = folder / "gate.csv"
     if not path.is_file():
         raise FileNotFoundError(f"{folder} has no gate.csv: metamers are shown only with their gate")
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    lacking = [column for column in NEEDED if column not in table]
-    if lacking:
-        raise ValueError(f"{path} lacks the columns {', '.join(lacking)}")
+    table = artefacts.load_texts(path, NEEDED)
     twice = table[table.duplicated(["layer", "stimulus"])]
     if len(twice):
         raise ValueError(f"{path} has metamers twice: {first(twice['layer'] + ' of ' + twice['stimulus'])}")

@@ -25,6 +25,7 @@ SETTINGS = {
     | {"n_practice": 5, "n_demo": 12, "n_demo_correct": 5, "n_catch": 16, "n_check": 6, "n_check_correct": 5}
     | {"gap_ms": 500, "rms": 0.05},
 }
+MOST = 10**6  # trials, milliseconds or pixels
 ADDRESS = re.compile(r"(https://[\w.-]+|http://(?:localhost|127\.0\.0\.1))(:\d+)?(/[\w./~%?&=+-]*)?")
 
 
@@ -53,8 +54,8 @@ def settings(modality, changed):
         wanted = (int, float) if isinstance(known[name], float) else type(known[name])
         if not isinstance(value, wanted) or isinstance(value, bool):
             raise ValueError(f"{name} is {value!r}; it should be like {known[name]!r}")
-        if not isinstance(value, str) and value < 0:
-            raise ValueError(f"{name} is {value}; it cannot be negative")
+        if not isinstance(value, str) and not 0 <= value < MOST:
+            raise ValueError(f"{name} is {value}; it cannot be negative, nor {MOST} or more")
     made = known | changed
     if made["post_url"] and not ADDRESS.fullmatch(made["post_url"]):
         raise ValueError(f"post_url {made['post_url']!r} is no address that starts with https://")

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torchvision.transforms.functional import to_tensor
 
-from lib import stimuli
+from lib import artefacts, stimuli
 from lib.inference import QUOTED
 from lib.metamers import canvas as canvases
 from lib.metamers import gate, labels
@@ -86,8 +86,8 @@ def read_gate(folder):
     if not path.is_file():
         raise FileNotFoundError(f"{folder} has no gate.csv; metamers without a gate are shown to nobody")
     numbers = [*gate.MEASURES, *(f"null_{measure}" for measure in gate.MEASURES), "loss"]
-    types, missing = TEXT | dict.fromkeys(numbers, float), {name: [""] for name in numbers}
-    return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=missing)
+    types = TEXT | dict.fromkeys(numbers, float)
+    return _filled(artefacts.load_table(path, **types), but=numbers)
 
 
 def read(folder):
@@ -107,8 +107,15 @@ def read(folder):
     FileNotFoundError
         If there is no `judged.csv`.
     """
-    table = pd.read_csv(folder / "judged.csv", dtype=TEXT | {"correct": str}, keep_default_na=False)
+    types = TEXT | {"correct": str}
+    table = _filled(artefacts.load_table(folder / "judged.csv", **types))
     return table.assign(correct=table["correct"].map({"True": True, "False": False, "": ""}).astype(object))
+
+
+def _filled(table, *, but=()):
+    """A table with "" where nothing is written, but for some columns."""
+    gaps = [name for name in table if name not in but and table[name].isna().any()]
+    return table.assign(**{name: table[name].astype(object).where(table[name].notna(), "") for name in gaps})
 
 
 def recognition(table, *, value="agrees", n_resamples=1000, seed=0):

@@ -78,8 +78,14 @@ def originals(canvas, table):
     ------
     ValueError
         If a stimulus has no file, cannot be shown to the network, differs in size from the first, or has a name
-        that cannot be one of a file.
+        that cannot be one of a file, or is that of another but for upper and lower case.
     """
+    folded = table["stimulus"].astype(str).str.casefold()
+    alike = table["stimulus"][folded.duplicated(keep=False)]
+    if len(alike):
+        raise ValueError(
+            f"stimuli {plugins.first(alike)} would share files where case does not count; rename them"
+        )
     made = {}
     for row in table.itertuples():
         if not isinstance(row.file, str) or not row.file:

@@ -3,10 +3,9 @@
 import re
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from lib import plugins
+from lib import artefacts, plugins
 
 COLUMNS = ["experiment", "participant", "trial", "phase", "modality", "stimulus", "model", "layer", "response",
            "answer", "correct", "rt_ms", "network_response", "network_correct", "n_choices", "seed"]  # fmt: skip
@@ -17,6 +16,7 @@ TEXT = ["experiment", "participant", "phase", "modality", "stimulus", "model", "
 PHASES = ("check", "practice", "demo", "main", "catch")
 MODALITIES = ("vision", "audio")
 NATURAL = "natural"
+MOST = 2**53  # above, not every whole number is one of double precision
 # Correct answers without which a participant does not go on, by modality and phase (Feather et al., 2023).
 GATES = {"vision": {"demo": 7}, "audio": {"check": 5, "demo": 5}}
 
@@ -40,7 +40,8 @@ def read(paths):
     Raises
     ------
     ValueError
-        If there is no file, columns are lacking or unknown, a participant occurs in two files, a trial twice or in
+        If there is no file, one is no table, columns are lacking or unknown, a participant has no name or occurs in
+        two files, a trial twice or in
         no order, a phase or modality is unknown, a number is none, or `correct` is not whether response equals
         answer.
     """
@@ -171,7 +172,7 @@ def _order(found, given, model):
 
 def _read(path):
     """One file, checked."""
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table = artefacts.load_texts(path)
     lacking = [c for c in COLUMNS if c not in table]
     unknown = [c for c in table if c not in COLUMNS + OPTIONAL]
     if lacking or unknown or table.empty:
@@ -197,14 +198,16 @@ def _read(path):
 def _numbers(column, where, may_lack):
     """Texts as numbers; "" is NaN where it may be."""
     values = pd.to_numeric(column, errors="coerce").astype(float)
-    odd = column[~np.isfinite(values) & ~((column == "") & may_lack)]
+    odd = column[~(values.abs() < MOST) & ~((column == "") & may_lack)]
     if len(odd):
-        raise ValueError(f"{where}: {odd.iloc[0]!r} in row {odd.index[0] + 2} is no number")
+        raise ValueError(f"{where}: {odd.iloc[0]!r} in row {odd.index[0] + 2} is no number below {MOST:.0e}")
     return values
 
 
 def _check(table, name):
     """What the columns must agree in."""
+    if (table["participant"] == "").any():
+        raise ValueError(f"{name} has answers of a participant without a name")
     right = (table["response"] == table["answer"]) & (table["response"] != "")
     wrong = table.index[table["correct"] != right]
     if len(wrong):
