@@ -5,6 +5,7 @@ import contextlib
 import os
 import queue
 import random
+import re
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -36,6 +37,7 @@ STEPS = {  # step: (swept parameters, steps whose results it reads, kinds of tar
     ),
 }
 NAMES = {step.partition("_")[2]: step for step in STEPS}
+ADDRESS = re.compile(r"([a-z]+://)?(\[[0-9A-Fa-f:.]+\]|[\w.-]+):[0-9]{1,5}")  # of a scheduler
 GOOD, BROKEN = ("ran", "fresh"), ("failed", "held back")
 
 
@@ -184,14 +186,14 @@ def reading(jobs, selected):
     return {job: needs[job] for job in jobs if job in needs}
 
 
-def compared(jobs, selected, chosen):
+def compared(jobs, selected, chosen, known):
     """What each job reads, and which may run, with the extractions of models that others are compared with.
 
     Parameter `beside` names such a model. A result that is only read is judged by the one it was made with.
     """
     found, more = dict(jobs), set()
     for job in jobs:
-        by_hand = chosen[job.step] if job in selected else record(job.folder).get("parameters", {})
+        by_hand = chosen[job.step] if job in selected else made_with(job, known)
         if by_hand.get("beside"):
             swept = ("model", by_hand["beside"]), ("target", dict(job.swept)["target"])
             other = Job(NAMES["extract"], swept)
@@ -209,7 +211,11 @@ def settings(assignments, steps):
     bare = [assignment for assignment in assignments if "=" not in assignment]
     if bare:
         raise ValueError(f"--set {bare[0]}: NAME=VALUE is wanted")
-    texts = dict(assignment.partition("=")[::2] for assignment in assignments)
+    pairs = [assignment.partition("=")[::2] for assignment in assignments]
+    twice = [name for name, _ in pairs if [n for n, _ in pairs].count(name) > 1]
+    if twice:
+        raise ValueError(f"--set {twice[0]}=… is given more than once; which is meant?")
+    texts = dict(pairs)
     for step in steps:
         for name in STEPS[step][0]:
             plugins.require(name, declared[step], f"parameter of {step}")
@@ -230,7 +236,7 @@ def check_parts(chosen, selected):
             registry(dict(job.swept)["target"], parts)
 
 
-def plan(needs, selected, chosen):
+def plan(needs, selected, chosen, known):
     """What each job depends on besides its inputs, and why it is stale ([] if it is fresh)."""
     own = {plugins.path(*pair) for job in needs for pair in job.swept if pair[0] == "model"}
     scanned, depends, stale = sources.scan(f for f in own if ROOT not in f.parents), {}, {}
@@ -242,7 +248,7 @@ def plan(needs, selected, chosen):
         outputs = dict(zip(needs, outputs, strict=True))
     for job in TopologicalSorter(needs).static_order():
         # A result that is only read is judged with the parameters it was made with.
-        by_hand = chosen[job.step] if job in selected else record(job.folder).get("parameters", {})
+        by_hand = chosen[job.step] if job in selected else made_with(job, known)
         pairs = plugged(job, needs[job], scanned) | judging(declared[job.step] | by_hand)
         files = [notebook(job.step), *(plugins.path(*pair) for pair in pairs)]
         depends[job] = {"code": sources.code(scanned, files), "parameters": by_hand | dict(job.swept)}
@@ -268,6 +274,16 @@ def plugged(job, reads, scanned):
 def judging(parameters):
     """Plug-ins, (kind, name), of the models that parameter `judged_by` names: they look at what the job made."""
     return {("model", name) for name in parameters.get("judged_by", "").split()}
+
+
+def made_with(job, known):
+    """Parameters that a result was made with, as far as they could be given today: the rest makes it stale."""
+    if not (made := record(job.folder).get("parameters")):
+        return {}
+    made, swept = sources.accepted(sources.declared(notebook(job.step)), made), STEPS[job.step][0]
+    models = [made.get("beside", ""), *made.get("judged_by", "").split()]
+    gone = {name for name in models if name and name not in known["model"]}
+    return {name: value for name, value in made.items() if name in swept or not gone & {*str(value).split()}}
 
 
 def whereabouts():
@@ -524,19 +540,27 @@ def work(args):
     """Do what the command line says; the exit status."""
     if args.jobs < 1:
         raise ValueError(f"--jobs must be at least 1, not {args.jobs}")
+    if args.scheduler is not None and not ADDRESS.fullmatch(args.scheduler):
+        raise ValueError(f"--scheduler {args.scheduler!r} is no address; it is like tcp://HOST:8786")
+    if args.verify is not None and args.verify < 1:
+        raise ValueError(f"--verify must be at least 1, not {args.verify}")
     if args.list:
         print(listing())
         return 0
     args.model = [placed(name) for name in args.model or ()]
     own = {plugins.split_control(name)[0] for name in args.model if ".py" in name}
     known = {kind: plugins.catalogue(kind, own if kind == "model" else ()) for kind in plugins.FOLDERS}
+    folders = [plugins.called(name) for name in known["model"]]
+    shared = [name for name in own if folders.count(plugins.called(name)) > 1]
+    if shared:
+        raise ValueError(f"another model is called {plugins.called(shared[0])!r}; rename {shared[0]}")
     jobs = graph(known)
     selected = select(args, known, jobs)
     chosen = settings(args.set, {job.step for job in selected})
-    jobs, selected = compared(jobs, selected, chosen)
+    jobs, selected = compared(jobs, selected, chosen, known)
     needs = reading(jobs, selected)
     check_parts(chosen, selected)
-    depends, stale = plan(needs, selected, chosen)
+    depends, stale = plan(needs, selected, chosen, known)
     todo = [job for job in needs if stale[job] and job in selected]
     if args.verify is not None:
         return verify([job for job in needs if not stale[job] and job in selected], args.verify)
