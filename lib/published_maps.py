@@ -93,5 +93,23 @@ def ceilings():
     return _read("ceilings")
 
 
+def beside_ceilings(table):
+    """Published explained variance and noise ceilings beside those found here.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        With column roi; of `lib.functional_ceilings.reconstruction`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The table with published, published_lower and published_upper; NaN in regions that were not published.
+    """
+    names = {"value": "published", "lower_ceiling": "published_lower", "upper_ceiling": "published_upper"}
+    known = ceilings().rename(columns=names)[["roi", *names.values()]]
+    return table.merge(known, how="left", on="roi", validate="many_to_one")
+
+
 def _read(name, **types):
     return load_table(Path(__file__).with_name(f"published_maps.{name}.csv"), **types)

@@ -87,6 +87,16 @@ def test_ceilings_are_drawn_behind_bars(figure):
     ax = functional_maps.explained(table, figure.subplots())
     heights = [patch.get_height() for patch in ax.patches]
     np.testing.assert_allclose(heights, [0.15, 0.05, 0.3, 0.2])
+    known = table.assign(
+        published=[0.25, np.nan], published_lower=[0.4, np.nan], published_upper=[0.45, np.nan]
+    )
+    figure.clear()
+    ax = functional_maps.explained(known, figure.subplots())
+    (dots,) = [line for line in ax.lines if line.get_marker() == "D"]
+    np.testing.assert_array_equal(dots.get_ydata(), [0.25, np.nan])
+    frame = ax.patches[-2].get_bbox()
+    np.testing.assert_allclose([frame.y0, frame.y1], [0.4, 0.45])
+    assert "published" in [text.get_text() for text in ax.get_legend().get_texts()]
 
 
 def test_planted_sphere_is_outlined(figure):

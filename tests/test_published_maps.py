@@ -70,3 +70,15 @@ def test_every_published_name_is_that_of_a_network_or_group():
     labels = set(functional_maps.networks()["label"])
     assert set(published_maps.bars("2b")["name"]) <= labels
     assert set(published_maps.bars("3b")["name"]) == set(functional_maps.GROUPS)
+
+
+def test_published_ceilings_stand_beside_their_regions():
+    table = pd.DataFrame({"roi": ["V1d", "FFA"], "value": [0.2, 0.1]})
+    found = published_maps.beside_ceilings(table)
+    assert found.loc[0, ["value", "published", "published_lower", "published_upper"]].tolist() == [
+        0.2,
+        0.2569,
+        0.4047,
+        0.4686,
+    ]
+    assert found.loc[1, ["published", "published_lower", "published_upper"]].isna().all()

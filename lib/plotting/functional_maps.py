@@ -58,7 +58,8 @@ def explained(table, ax):
     Parameters
     ----------
     table : pandas.DataFrame
-        Of `lib.functional_ceilings.reconstruction`: roi, value, sd, lower_ceiling, upper_ceiling.
+        Of `lib.functional_ceilings.reconstruction`: roi, value, sd, lower_ceiling, upper_ceiling. With columns
+        published, published_lower and published_upper (NaN: none) those are open diamonds and dashed frames.
     ax : matplotlib.axes.Axes
 
     Returns
@@ -83,6 +84,8 @@ def explained(table, ax):
     ax.set(ylabel="explained variance (R²)", xlim=(-0.6, len(table) - 0.4))
     handles, _ = ax.get_legend_handles_labels()
     handles = [*handles, Patch(color=GREY, label="noise ceiling, lower to upper")]
+    if "published" in table and table["published"].notna().any():
+        handles += _published_ceilings(table, ax)
     ax.legend(handles=handles, fontsize=7, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
     return ax
 
@@ -117,6 +120,16 @@ def planted_search(maps, rates, figure):
     ax.set_yticks(places, rates["what"], fontsize=7)
     ax.set(xlim=(-0.02, 1.02), ylim=(len(rates) - 0.5, -0.5), xlabel="share")
     ax.legend(loc="lower right", bbox_to_anchor=(1, 1), fontsize=7)
+
+
+def _published_ceilings(table, ax):
+    """Published values and bounds over those found here, and what they are for the legend."""
+    frame = {"fill": False, "edgecolor": "black", "linewidth": 0.6, "linestyle": "--"}
+    for place, row in enumerate(table.itertuples()):
+        height = row.published_upper - row.published_lower
+        ax.add_patch(Rectangle((place - 0.42, row.published_lower), 0.84, height, **frame))
+    (dots,) = ax.plot(np.arange(len(table)), table["published"], label="published", **PUBLISHED)
+    return [dots, Patch(label="noise ceiling, published", **frame)]
 
 
 def _bars(rows, ax, colours, highest, hatched):

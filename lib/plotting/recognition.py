@@ -104,7 +104,7 @@ def scatter(points, found, figure, *, x, y, by):
         Columns x, y, `by` and model.
     found : pandas.DataFrame
         `by`, measure, value, low, high, p, n; of `agreement.correlations`. With columns published and n_published (NaN:
-        none) the printed value stands behind the one found here.
+        none) printed values stand below those found here.
     figure : matplotlib.figure.Figure
     x, y, by : str
         Columns of `points`.
@@ -123,7 +123,7 @@ def scatter(points, found, figure, *, x, y, by):
         for model, some in here.groupby("model", sort=False):
             ax.plot(some[x], some[y], "o", ms=4, color=shades[model], label=model)
         rows = found[found[by] == group]
-        said = [_correlation(row) for row in rows.itertuples()]
+        said = [_correlation(row) for row in rows.itertuples()] + _printed(rows)
         ax.set_title("\n".join([f"{group}, n = {len(here)}", *said]), fontsize=7)
         ax.set(xlabel=AXES.get(x, x), ylabel=AXES.get(y, y))
         ax.set(**{f"{axis}lim": (-0.03, 1.03) for axis, name in (("x", x), ("y", y)) if name in SHARES})
@@ -221,9 +221,14 @@ def _correlation(row):
     interval = "" if np.isnan(row.low) else f" [{row.low:.2f}, {row.high:.2f}]"
     corrected = getattr(row, "p_corrected", np.nan)
     more = "" if np.isnan(corrected) else f", corrected {corrected:.2g}"
-    printed = getattr(row, "published", np.nan)
-    known = "" if np.isnan(printed) else f" (published {printed:.2f}, {row.n_published:.0f} networks)"
-    return f"{GREEK[row.measure]} = {row.value:.2f}{interval}, p = {row.p:.2g}{more}{known}"
+    return f"{GREEK[row.measure]} = {row.value:.2f}{interval}, p = {row.p:.2g}{more}"
+
+
+def _printed(rows):
+    """One line of published correlations, if there are any."""
+    rows = rows.dropna(subset="published") if "published" in rows else rows.head(0)
+    values = ", ".join(f"{GREEK[row.measure]} = {row.published:.2f}" for row in rows.itertuples())
+    return [f"published, {rows['n_published'].max():.0f} networks: {values}"] if values else []
 
 
 def _panels(figure, n_rows, n_columns):
