@@ -38,20 +38,22 @@ def plan(name, n_stimuli, *, batch_size=8, device="auto", layers=None, reduce=re
     >>> f"{cost['bytes'] / 1e9:.1f} GB, {cost['seconds'] / 60:.0f} min"  # doctest: +SKIP
     '9.2 GB, 2 min'
     """
-    model = untrained(name)
-    generator = np.random.default_rng(0)
-    if model.modality == "audio":
-        stimulus = generator.uniform(-0.1, 0.1, int(SOUND_S * SOUND_HZ)), SOUND_HZ
-    else:
-        stimulus = generator.integers(0, 256, PICTURE, dtype=np.uint8)
-    on = activations.device(device)
+    model, on = untrained(name), activations.device(device)
     with activations.inference(model.module, on) as module:
-        inputs = model.preprocess(stimulus)[None].to(on)
+        inputs = model.preprocess(noise(model.modality))[None].to(on)
         run = passes.ready(module, model, inputs, layers=layers, reduce=reduce, n_stimuli=n_stimuli)
         pair = torch.cat([inputs, inputs])[: min(2, batch_size)]
         seconds = run.seconds(pair, torch.arange(len(pair)), batch_size=batch_size) / len(pair) * n_stimuli
         cost = features.cost(run, n_stimuli, batch_size=batch_size, reduce=reduce)
     return cost | {"seconds": seconds + cost["peak_disk"] / features.WRITTEN_PER_S}
+
+
+def noise(modality):
+    """A stimulus of a usual size that holds nothing: a sound ("audio") or a picture, as `Model.preprocess` takes it."""
+    generator = np.random.default_rng(0)
+    if modality == "audio":
+        return generator.uniform(-0.1, 0.1, int(SOUND_S * SOUND_HZ)), SOUND_HZ
+    return generator.integers(0, 256, PICTURE, dtype=np.uint8)
 
 
 def said(name, target, settings):
