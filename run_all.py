@@ -427,9 +427,22 @@ def cost(todo, needs, jobs):
     """How long the jobs will take, by the last runs of their steps."""
     last = {job: record(job.folder).get("seconds") for job in needs}
     steps = {step: [s for job, s in last.items() if job.step == step and s is not None] for step in STEPS}
-    known = [last[job] or sum(steps[job.step]) / len(steps[job.step]) for job in todo if steps[job.step]]
+    means = {step: sum(seconds) / len(seconds) for step, seconds in steps.items() if seconds}
+    known = [last[job] or means[job.step] for job in todo if job.step in means]
     new = f", and {len(todo) - len(known)} never run before" if len(known) < len(todo) else ""
     return f"; about {max(sum(known) / jobs, max(known)):.0f} s by earlier runs{new}" if known else ""
+
+
+def outlook(todo, needs, jobs):
+    """Core-hours, disk and memory that the jobs will take, in words."""
+    from lib import study_cost  # nothing else needs its tables
+
+    def named(job):
+        return job.step.partition("_")[2], *(dict(job.swept).get(name, "") for name in ("model", "target"))
+
+    last = {job: record(job.folder).get("seconds") for job in needs}
+    done = [(*named(job), seconds) for job, seconds in last.items() if seconds]
+    return study_cost.said(study_cost.expected([named(job) for job in todo], done), jobs)
 
 
 def forecast(job, chosen):
@@ -570,6 +583,8 @@ def work(args):
             print(f"          {forecast(job, chosen[job.step])}", flush=True)
     print(f"{len(todo)} of {len(needs)} jobs to run{cost(todo, needs, args.jobs)}", flush=True)
     if args.dry_run:
+        if todo:
+            print(outlook(todo, needs, args.jobs))
         return 0
     with cluster(args.scheduler) if args.scheduler else threads(args.jobs) as pool:
         status = run(pool, needs, selected, depends, stale)
