@@ -105,6 +105,7 @@ def restore(folder):
     previous = folder / PREVIOUS
     if not previous.is_dir():
         return
+    sweep(folder)
     if not (folder / RECORD).exists():  # else the attempt was complete, or nothing has been moved yet
         if (previous / NOTE).exists():
             _set_unfinished_aside(folder)
@@ -112,7 +113,6 @@ def restore(folder):
         for name, aside in SET_ASIDE.items():
             _move(previous / aside, folder / name)
     shutil.rmtree(previous)
-    sweep(folder)
 
 
 def _set_unfinished_aside(folder):

@@ -269,15 +269,14 @@ def test_a_clock_that_jumped_changes_nothing_about_what_is_made(made, new):
     assert "0 of 2 jobs" in made.run(*asked, "--dry-run")
 
 
-def test_a_run_that_waits_for_another_says_for_which_job(made):
-    with FileLock(made.folder("extract", "a", "sine") / ".lock"):
-        process = made.start("extract", "--model", "a", "--set", "scale=2.0")
-        said = ""
-        while "waits     02_extract a sine (another run is making it)" not in said:
-            said += (line := process.stdout.readline())
-            assert line, said
-    said, _ = process.communicate(timeout=60)
-    assert set(lines(said, "ran")) == {"extract/a/sine"}
+def test_a_run_that_waits_for_another_says_for_which_job(made, tmp_path):
+    said = tmp_path / "said"
+    with FileLock(made.folder("extract", "a", "sine") / ".lock"), said.open("w") as stream:
+        process = made.start("extract", "--model", "a", "--set", "scale=2.0", stdout=stream)
+        wait_for(lambda: "waits     02_extract a sine (another run is making it)" in said.read_text())
+        assert process.poll() is None
+    process.communicate(timeout=60)
+    assert set(lines(said.read_text(), "ran")) == {"extract/a/sine"}
 
 
 def test_a_kernel_that_outlives_its_runner_is_waited_for(made):
