@@ -133,7 +133,7 @@ class Network(NamedTuple):
     weights: float = 0.0
 
 
-def extract(network, target):
+def _extract(network, target):
     """Work of extraction: a forward pass per stimulus, and products between stimuli for effective dimensions."""
     n, n_units = target.n_all, sum(network.units)
     passes = (n + MORE_PASSES) * bool(network.traffic)
@@ -141,7 +141,7 @@ def extract(network, target):
     return work | {"start": 1, "written": 4 * n * n_units, "products": 2 * n**2 * n_units}
 
 
-def encode(network, target):
+def _encode(network, target):
     """Work of encoding: each layer alone, all together by region and by voxel, and in three sets."""
     n, m, S, L = target.n_all, target.n_train, target.n_splits, len(network.units)
     n_units, G, V, C = sum(network.units), len(target.cells), target.n_voxels, target.n_columns
@@ -160,7 +160,7 @@ def encode(network, target):
     }
 
 
-def rsa(network, target):
+def _rsa(network, target):
     """Work of RSA: RDMs of layers, bootstrap of subjects and stimuli, halves, weighted sums, searchlights."""
     n, L, n_units = target.n_stimuli, len(network.units), sum(network.units)
     # Units scaled by train stimuli make RDMs anew for each split; those of stored RDMs are not scaled.
@@ -175,7 +175,7 @@ def rsa(network, target):
     }
 
 
-def decode(network, target, *, n_selected=500, n_units=500):
+def _decode(network, target, *, n_selected=500, n_units=500):
     """Work of decoding units from regions, and of encoding voxels from units, with as many inputs as are selected."""
     kept = [min(units, n_units) if n_units else units for units in network.units]
     each, V, n_cells = sum(kept), target.n_voxels, len(target.cells)
@@ -188,14 +188,14 @@ def decode(network, target, *, n_selected=500, n_units=500):
     }
 
 
-def bhscore(network, target, *, n_units=500, n_draws=100):
+def _bhscore(network, target, *, n_units=500, n_draws=100):
     """Work of the hierarchy score: test stimuli drawn anew, for each unit and region."""
     kept = sum(min(units, n_units) if n_units else units for units in network.units)
     n_tested = target.n_test or target.n_stimuli - target.n_train
     return {"start": 1.5, "redrawn": n_draws * kept * len(target.cells) * n_tested}
 
 
-def metamers(network, _target, *, n_stimuli=2, n_layers=3, n_steps=160):
+def _metamers(network, _target, *, n_stimuli=2, n_layers=3, n_steps=160):
     """Work of metamers: steps of a gradient, on average through 0.6 of the network, back twice as dear as there.
 
     By default of pictures; 48 steps are taken of sounds.
@@ -205,13 +205,29 @@ def metamers(network, _target, *, n_stimuli=2, n_layers=3, n_steps=160):
     return {"start": 2, "flops": passes * network.flops, "traffic": passes * network.traffic}
 
 
-STEPS = {f.__name__: f for f in (extract, encode, rsa, decode, bhscore, metamers)}
+STEPS = {
+    "extract": _extract,
+    "encode": _encode,
+    "rsa": _rsa,
+    "decode": _decode,
+    "bhscore": _bhscore,
+    "metamers": _metamers,
+}
 
 
 def system(n_inputs, n_selected):
-    """Additions and multiplications of one system of selected inputs; none where all are taken, which targets share.
+    """Additions and multiplications of one system of selected inputs.
 
     Of few inputs it is those left out that are solved for, see `lib.subsets`.
+
+    Parameters
+    ----------
+    n_inputs, n_selected : int
+
+    Returns
+    -------
+    float
+        0 where all are taken, which targets share.
     """
     if n_inputs <= n_selected:
         return 0.0
@@ -219,7 +235,21 @@ def system(n_inputs, n_selected):
 
 
 def stored(step, network, target, *, n_units=500):
-    """Bytes of a result on disk, but for some per cent of labels."""
+    """Bytes of a result on disk, but for some per cent of labels.
+
+    Parameters
+    ----------
+    step : str
+        A key of `STEPS`.
+    network : Network
+    target : Target
+    n_units : int or None
+        Of a layer that are decoded, at most; None: all.
+
+    Returns
+    -------
+    float
+    """
     n, S, L, V = target.n_all, target.n_splits, len(network.units), target.n_voxels
     n_tested = target.n_test or target.n_stimuli
     n_apart = target.n_test or target.n_stimuli - target.n_train
@@ -239,7 +269,21 @@ def stored(step, network, target, *, n_units=500):
 
 
 def memory(step, network, target, *, n_units=500):
-    """Bytes of memory at most, libraries included."""
+    """Bytes of memory that a job takes at most, libraries included.
+
+    Parameters
+    ----------
+    step : str
+        A key of `STEPS`.
+    network : Network
+    target : Target
+    n_units : int or None
+        Of a layer that are decoded, at most; None: all.
+
+    Returns
+    -------
+    float
+    """
     n, m, L, V, C = target.n_all, target.n_train, len(network.units), target.n_voxels, target.n_columns
     n_tested = target.n_test or n
     responses = 8 * target.n_repeats * target.n_stimuli * V + 8 * target.n_test_repeats * target.n_test * V
@@ -287,10 +331,12 @@ def job(step, network, target, *, rates=None, **how):
 
     Parameters
     ----------
-    step, network, target, **how
+    step, network, target
         As for `work`.
     rates : pandas.Series, optional
         Seconds of one of each term; default: `rates()`.
+    **how
+        As for `work`.
 
     Returns
     -------
@@ -334,7 +380,18 @@ def target(name):
 
 
 def even(n_voxels, n_cells):
-    """Voxels of so many regions that are as alike as can be."""
+    """Voxels of regions that are as alike in size as can be.
+
+    Parameters
+    ----------
+    n_voxels, n_cells : int
+        Of all regions together; regions.
+
+    Returns
+    -------
+    tuple of int
+        Sum n_voxels.
+    """
     return tuple(n_voxels // n_cells + (cell < n_voxels % n_cells) for cell in range(n_cells))
 
 

@@ -211,3 +211,22 @@ def test_models_of_one_architecture_share_their_sizes():
     assert study_cost.network("released_cochresnet50_word").traffic == 0  # no pass is needed
     assert study_cost.network("released_sepformer").units[0] == study_cost.ASSUMED_UNITS
     assert study_cost.twin("vit_b_32") == ""
+
+
+def test_studies_are_whole():
+    from benchmarks import paper_run
+
+    jobs = paper_run.studies()
+    # 36 networks, one of them without weights to permute; components have no RDMs to compare.
+    assert jobs.groupby(["study", "step"]).size().to_dict() == {
+        ("auditory", "extract"): 71 * 3,
+        ("auditory", "encode"): 71 * 3,
+        ("auditory", "rsa"): 71 * 2,
+        ("hierarchy", "extract"): 29,
+        ("hierarchy", "decode"): 29,
+        ("hierarchy", "bhscore"): 29,
+    }
+    table = paper_run.totals(jobs).set_index(["study", "step", "target"])
+    parts = table.loc[("auditory", ["extract", "encode", "rsa"], "all"), "core_hours"].sum()
+    assert parts == pytest.approx(table.loc[("auditory", "all", "all"), "core_hours"], rel=0.01)
+    assert (jobs[["seconds", "bytes", "memory"]] > 0).all(axis=None)
