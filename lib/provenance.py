@@ -82,7 +82,9 @@ def changed(folder, depends, outputs=None):
     """
     last = record(folder)
     if not last:
-        return ["begun anew, not finished" if attempts.pending(folder) else "never finished"]
+        if attempts.pending(folder):
+            return ["begun anew, not finished"]
+        return ["its record is damaged" if os.path.lexists(folder / "run.json") else "never finished"]
     outputs = digests(folder, last["outputs"]) if outputs is None else outputs
     reasons = [f"{file} {how}" for file, how in _differences(last["code"], depends["code"])]
     old, new = last["parameters"], _plain(depends["parameters"])

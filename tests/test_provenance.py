@@ -74,7 +74,8 @@ def test_each_part_makes_stale_and_is_named(home):
 def test_folder_without_readable_record_never_finished(home, text):
     if text is not None:
         (home / "run.json").write_text(text, encoding="utf-8")
-    assert provenance.changed(home, depends()) == ["never finished"]
+    why = "never finished" if text is None else "its record is damaged"
+    assert provenance.changed(home, depends()) == [why]
 
 
 def test_failed_body_leaves_the_last_result(home):

@@ -181,9 +181,7 @@ def test_overrides_take_the_type_of_the_default(repository, default, text, value
     assert type(found["n"]) is type(value)
 
 
-@pytest.mark.parametrize(
-    ("default", "text"), [("1", "2.5"), ("1", "True"), ("True", "1"), ("1", "x")]
-)
+@pytest.mark.parametrize(("default", "text"), [("1", "2.5"), ("1", "True"), ("True", "1"), ("1", "x")])
 def test_overrides_of_another_type_are_refused(repository, default, text):
     with pytest.raises(ValueError, match=r"parameter n of notebooks/n\.ipynb is of type"):
         sources.overrides(notebook(repository, f"n = {default}"), {"n": text})
