@@ -40,19 +40,19 @@ def recognition(source):
         names = {variable: _texts(content[variable]) for variable in VARIABLES[1:]}
     if names["axis_order"] != AXES or sorted(names["conditions"]) != sorted(OBSERVERS):
         raise ValueError(
-            f"{_name(source)} has axes {names['axis_order']} and conditions {names['conditions']} instead of "
+            f"{damage.name(source)} has axes {names['axis_order']} and conditions {names['conditions']} instead of "
             f"{AXES} and {list(OBSERVERS)}"
         )
     values, sizes = content[VARIABLES[0]], tuple(len(names[axis]) for axis in AXES)
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
-        raise ValueError(f"{_name(source)} has {type(values).__name__} instead of a matrix of numbers")
+        raise ValueError(f"{damage.name(source)} has {type(values).__name__} instead of a matrix of numbers")
     if np.shape(values) != sizes or any(len(set(names[axis])) < len(names[axis]) for axis in AXES):
         raise ValueError(
-            f"{_name(source)} has a matrix of shape {np.shape(values)}; {sizes} with different names along each "
+            f"{damage.name(source)} has a matrix of shape {np.shape(values)}; {sizes} with different names along each "
             "axis is right"
         )
     if not ((values >= 0) & (values <= 1)).all():
-        raise ValueError(f"{_name(source)} has proportions that are missing or outside 0 to 1")
+        raise ValueError(f"{damage.name(source)} has proportions that are missing or outside 0 to 1")
     return _tidy(values, names)
 
 
@@ -70,7 +70,3 @@ def _tidy(values, names):
 def _texts(value):
     """Texts without the blanks that fill a matrix of characters."""
     return [str(text).strip() for text in ([value] if isinstance(value, str) else np.ravel(value))]
-
-
-def _name(source):
-    return getattr(source, "name", None) or str(source)

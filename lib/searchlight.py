@@ -7,7 +7,7 @@ import h5netcdf
 import numpy as np
 import xarray as xr
 
-from lib import damage
+from lib import damage, hdf5
 from lib.artefacts import atomic
 
 PIECE_BYTES = 1 << 24  # of searchlights read at a time
@@ -159,7 +159,7 @@ def average(path, *, n_at_once=1024):
     xarray.DataArray
         (searchlight, pair), float64; NaN where a subject has NaN.
     """
-    with damage.named(path), xr.open_dataset(path, engine="h5netcdf") as file:
+    with damage.named(path), hdf5.opened(path), xr.open_dataset(path, engine="h5netcdf") as file:
         rdm = file["rdm"]
         starts = range(0, rdm.sizes["searchlight"], n_at_once)
         piece = [

@@ -129,10 +129,14 @@ def cells(name, variable, field):
     ValueError
         If the variable is no structure with that field.
     """
-    found = member(name, lambda stream: matfiles.variable(stream, variable))
-    if not isinstance(found, dict) or field not in found:
-        raise ValueError(f"{variable} in {name} is no structure with a field {field}")
-    return [str(cell) for cell in np.ravel(found[field])]
+
+    def read(stream):
+        found = matfiles.variable(stream, variable)
+        if not isinstance(found, dict) or field not in found:
+            raise ValueError(f"{variable} in {stream.name} is no structure with a field {field}")
+        return [str(cell) for cell in np.ravel(found[field])]
+
+    return member(name, read)
 
 
 def text(value):

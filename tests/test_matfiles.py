@@ -423,6 +423,15 @@ def test_references_in_a_circle_have_an_end(tmp_path):
         matlab73.item(file["nothing"])
 
 
+def test_a_stream_is_asked_for_no_more_than_a_piece_at_a_time():
+    class Metered(io.BytesIO):
+        def read(self, size=-1):
+            assert 0 <= size <= 1 << 24  # so much memory is taken whether it is there or not
+            return super().read(size)
+
+    assert matfiles.read(Metered(version_5())).keys() == matfiles.read(io.BytesIO(version_5())).keys()
+
+
 def test_cells_that_are_shared_come_to_an_end(tmp_path):
     with h5py.File(tmp_path / "a.mat", "w") as file:
         file["n0"] = np.zeros(1)

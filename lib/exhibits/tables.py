@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import xarray as xr
 
-from lib import artefacts, damage, plugins
+from lib import artefacts, damage, hdf5, plugins
 
 SUFFIXES = (".png", ".wav")
 TABLES = {
@@ -139,7 +139,7 @@ def collection(folder):
             f"{folder} holds no metamers.nc; give the folder of a result of 07_metamers, "
             "data/metamers/<model>/<target>"
         )
-    with damage.named(file), xr.open_dataset(file, engine="h5netcdf") as stored:
+    with damage.named(file), hdf5.opened(file), xr.open_dataset(file, engine="h5netcdf") as stored:
         layers, stimuli = (tuple(map(str, stored[name].values)) for name in ("layer", "stimulus"))
         model, target = (str(stored.attrs.get(k, v)) for k, v in names(folder).items())
     tables = {name: _table(folder / f"{name}.csv", columns) for name, columns in TABLES.items()}

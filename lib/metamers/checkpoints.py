@@ -127,7 +127,7 @@ def restored(file, identity, device):
         arrays = _arrays(file)
         # What was noted of the same synthesis is whole, or its archive tells of the damage.
         return _batch(arrays, device) if str(arrays.get("identity")) == identity else None
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, ArithmeticError):
         return None
 
 
