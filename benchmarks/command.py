@@ -1,9 +1,9 @@
 """Benchmarks in one command: what ours takes beside other software, as rows of a table and as a figure.
 
-    python -m benchmarks                      # all of them, at sizes of the studies: a quarter of an hour
+    python -m benchmarks                      # all of them, at sizes of the studies: 20 minutes
     python -m benchmarks encoding decoding    # some
-    python -m benchmarks --full               # every size of the studies: three quarters of an hour
-    python -m benchmarks --small              # whether everything runs: a minute; numbers are not kept
+    python -m benchmarks --full               # every size of the studies: 40 minutes
+    python -m benchmarks --small              # whether everything runs: 5 minutes; numbers are not kept
     python -m benchmarks --figure             # only the table and figure of what was measured before
 
 Each benchmark runs in a process of its own, one after the other; before each case it says how many seconds that takes
