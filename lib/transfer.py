@@ -97,7 +97,7 @@ class Partial:
             return {"ETag": str(found["ETag"]), "Last-Modified": str(found["Last-Modified"])} | {
                 "size": None if found["size"] is None else int(found["size"])
             }
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, OverflowError):
             return {"ETag": "", "Last-Modified": "", "size": None}
 
     def begin(self, headers, size):

@@ -311,7 +311,10 @@ def test_command_lines(arguments):
         (["--model", "~nobody123/x.py"], "there is no file"),
         (["--model", "m1.random"], "has no control 'random'"),
         (["--model", ""], "unknown model ''"),
-        *((["--scheduler", address], "is no address") for address in ("", " ", "host", "tcp://host", "h:x", "a b:1")),
+        *(
+            (["--scheduler", address], "is no address")
+            for address in ("", " ", "host", "tcp://host", "h:x", "a b:1")
+        ),
     ],
 )
 @pytest.mark.usefixtures("planned")

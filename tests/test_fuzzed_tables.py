@@ -484,6 +484,13 @@ def test_notes_of_interrupted_transfers(home, content):
     assert note["size"] is None or isinstance(note["size"], int)
 
 
+@pytest.mark.parametrize("size", ["Infinity", "-Infinity", "NaN", '"x"', "[]"])
+def test_a_size_that_is_none_is_not_believed(size, tmp_path):
+    text = f'{{"ETag": "x", "Last-Modified": "", "size": {size}}}'
+    written(tmp_path, ".file.bin.partial.json", text.encode())
+    assert transfer.Partial(tmp_path / "file.bin").note == {"ETag": "", "Last-Modified": "", "size": None}
+
+
 # ---- plug-ins and notebooks
 
 
@@ -494,7 +501,7 @@ def test_plug_ins(home, content):
         value = content.draw(st.sampled_from([v for v in mutations.ODD if not isinstance(v, np.ndarray)]))
         content = (MODEL + f"{name} = {value!r}\n").encode()
     path = written(home, "other.py", content)
-    within = (ValueError, SyntaxError)
+    within = (ValueError, SyntaxError, IndentationError, TabError)
     found = mutations.outcome(
         lambda: plugins.catalogue("model", [str(path)]), "other.py", dict, within=within
     )
