@@ -81,21 +81,12 @@ def begin(folder, depends):
     return before
 
 
-def end(folder):
-    """Remove what was set aside: the new result is complete and recorded.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-    """
-    shutil.rmtree(folder / PREVIOUS)
-
-
 def restore(folder):
-    """Put the last result back after an attempt that failed or was killed; do nothing if there was none.
+    """Put the last result back, unless the new one is complete: then remove it. Do nothing if there was no attempt.
 
-    What the attempt wrote is kept aside for one at the very same, and its executed copy as `run.failed.ipynb`.
-    What a person puts into the folder while an attempt runs, or after a kill, counts as written by it.
+    What an attempt that failed or was killed wrote is kept aside for one at the very same, and its executed copy
+    as `run.failed.ipynb`. What a person puts into the folder while an attempt runs, or after a kill, counts as
+    written by it.
 
     Parameters
     ----------

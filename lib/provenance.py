@@ -129,11 +129,9 @@ def recorded(folder, depends):
         written = [name for name, state in attempts.files(folder).items() if before.get(name) != state]
         made = {"outputs": digests(folder, written), "start": start.isoformat(timespec="seconds")}
         save_json(depends | made | {"seconds": round(seconds, 2)} | surroundings(), folder / "run.json")
-    except BaseException:
+    finally:
         with contextlib.suppress(OSError):  # the next attempt begins with it anyway
             attempts.restore(folder)
-        raise
-    attempts.end(folder)
 
 
 def surroundings():

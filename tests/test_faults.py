@@ -279,23 +279,27 @@ def test_a_run_that_waits_for_another_says_for_which_job(made, tmp_path):
     assert set(lines(said.read_text(), "ran")) == {"extract/a/sine"}
 
 
-def test_a_kernel_that_outlives_its_runner_is_waited_for(made):
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_a_kernel_that_outlives_its_runner_is_waited_for(made, tmp_path):
     # One call that lets no other thread of the kernel run: it does not see that its runner is gone.
-    made.edit(
-        "lib/models/a.py", "return 1.0", "import ctypes; ctypes.PyDLL(None).usleep(3_000_000); return 5.0"
-    )
-    asked = ("extract", "--model", "a")
+    os.mkfifo(tmp_path / "pipe")
+    call = f"import ctypes; ctypes.PyDLL(None).open(b'{tmp_path / 'pipe'}', 0); return 5.0"
+    made.edit("lib/models/a.py", "return 1.0", call)
+    asked, said = ("extract", "--model", "a"), tmp_path / "said"
     process = made.start(*asked)
     features = made.folder("extract", "a", "sine") / "features.json"
     wait_for(lambda: features.exists() and features.read_text() == "half")
     kernel = kernels(process)[0]
     time.sleep(0.5)  # into the call
     kill(process)
-    assert kernel.is_running()
-    said = made.run(*asked)
+    with said.open("w") as stream:
+        process = made.start(*asked, stdout=stream)
+        wait_for(lambda: "waits     02_extract a sine (another run is making it)" in said.read_text())
+        assert kernel.is_running()
+        with (tmp_path / "pipe").open("w"):  # lets the call return, then and from now on
+            process.communicate(timeout=60)
     assert not kernel.is_running()
-    assert "waits     02_extract a sine (another run is making it)" in said
-    assert set(lines(said, "ran")) == {"extract/a/sine"}
+    assert set(lines(said.read_text(), "ran")) == {"extract/a/sine"}
     assert json.loads(features.read_text()) == [2.5, 7.5, 12.5, 17.5]
 
 
