@@ -147,14 +147,18 @@ class Machine:
                 if name == "STOP":
                     return self._data(self._pop())
                 self._step(name, self._argument(opcode))
-        except (Unsafe, Truncated) as error:
-            if self.stream.name in str(error):
-                raise
-            # Of a pickle inside this one.
-            raise type(error)(f"{self.stream.name}, {name} at byte {self.start}: {error}") from error
+        except Unsafe as error:
+            raise Unsafe(self._located(error, name)) from error
+        except Truncated as error:
+            raise Truncated(self._located(error, name)) from error
         except BROKEN as error:
             what = f"{self.stream.name} is damaged at byte {self.start} ({name})"
             raise ValueError(f"{what}: {error or type(error).__name__}") from error
+
+    def _located(self, error, name):
+        """What an error says, with the file and the place if it is of a pickle inside this one."""
+        inside = self.stream.name not in str(error)
+        return f"{self.stream.name}, {name} at byte {self.start}: {error}" if inside else str(error)
 
     def _argument(self, opcode):
         """What follows an opcode."""
