@@ -76,7 +76,7 @@ def same(found, expected):
 
 def oracle(source):
     """A file of version 5 as SciPy reads it."""
-    loaded = scipy.io.loadmat(source, struct_as_record=False)
+    loaded = scipy.io.loadmat(source, struct_as_record=False, spmatrix=False)
     return {name: value for name, value in loaded.items() if not name.startswith("__")}
 
 
@@ -106,9 +106,9 @@ def test_files_written_by_matlab_are_read_as_scipy_reads_them():
     if not paths:
         pytest.skip("this SciPy was installed without its test data")
     for path in paths:
-        if "hdf5" in path.name or "func" in path.name:
+        if any(word in path.name for word in ("hdf5", "func", "matlabstring")):  # the last two hold objects
             continue
-        for name, value in scipy.io.loadmat(path, struct_as_record=False).items():
+        for name, value in scipy.io.loadmat(path, struct_as_record=False, spmatrix=False).items():
             if not name.startswith("__"):
                 loosely(matfiles.variable(path, name), value)
     assert matfiles.read(folder / "testhdf5_7.4_GLNX86.mat")["testdouble"].shape == (1, 9)
