@@ -123,7 +123,7 @@ def _one_of(valid):
     return lambda value: isinstance(value, str) and value in valid, f"one of {', '.join(valid)}"
 
 
-LIST = _is_names, "a tuple of texts"
+LIST = _is_names, "a tuple of texts, none empty"
 FLAG = (lambda value: isinstance(value, bool)), "True or False"
 TEXT = (lambda value: isinstance(value, str)), "a text"
 TABLE = (lambda value: isinstance(value, dict)), "a dictionary"
@@ -131,7 +131,7 @@ TABLE = (lambda value: isinstance(value, dict)), "a dictionary"
 NEEDED = {
     "model": {
         "MODALITY": _one_of(("audio", "vision")),
-        "LAYERS": (lambda value: isinstance(value, str) or _is_names(value), "a text, or a tuple of texts"),
+        "LAYERS": (lambda value: isinstance(value, str) or _is_names(value), "a text, or a tuple of texts, none empty"),
         "CONTROLS": (lambda value: _is_names(value) and {*value} <= {*CONTROLS}, f"some of {CONTROLS}"),
         **dict.fromkeys(("LABEL", "COLOUR", "LICENCE", "CITATION"), TEXT),
         "BUNDLED": FLAG,

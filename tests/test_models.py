@@ -37,7 +37,7 @@ import torch
 COLOUR = "#000000"
 TIME_AXIS = None
 MODALITY = "vision"
-LAYERS = ("",)
+LAYERS = ("0",)
 CONTROLS = ("random",)
 VARIANTS = {
     "narrow": {"LABEL": "Narrow", "INPUT": {"size": 4, "channels": 2}},
@@ -46,9 +46,9 @@ VARIANTS = {
 
 
 def build(name, *, trained):
-    module = torch.nn.Conv2d(3, VARIANTS[name]["INPUT"]["channels"], 3)
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, VARIANTS[name]["INPUT"]["channels"], 3))
     if trained:
-        torch.nn.init.ones_(module.weight)
+        torch.nn.init.ones_(module[0].weight)
     return module.eval().requires_grad_(False)
 
 
@@ -176,8 +176,8 @@ def test_a_family_is_as_many_models_as_it_has_variants(tmp_path, monkeypatch):
     assert models.names() == ["narrow", "wide"]
     narrow, wide = models.load("narrow"), models.load("wide.random")
     assert (narrow.label, wide.label, wide.colour) == ("Narrow", "Wide (random)", "#000000")
-    assert (narrow.module.weight.shape[0], wide.module.weight.shape[0]) == (2, 5)
-    assert narrow.module.weight.abs().sum() == 2 * 27  # trained
+    assert (narrow.module[0].weight.shape[0], wide.module[0].weight.shape[0]) == (2, 5)
+    assert narrow.module[0].weight.abs().sum() == 2 * 27  # trained
     assert narrow.preprocess(np.zeros((8, 8, 3), np.uint8)).shape == (3, 4, 4)
     assert wide.preprocess(np.zeros((8, 8, 3), np.uint8)).shape == (3, 6, 6)
     assert len({models.load(n).digest for n in ("narrow", "wide", "wide.random")}) == 3

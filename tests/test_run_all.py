@@ -198,7 +198,7 @@ def test_spoilt_result_is_redone_and_what_reads_it_stays_fresh(compendium):
     assert lines(said, "ran") == {
         "extract/a/sine": "output features.json changed",
         "extract/b/sine": "output features.json gone",
-        "extract/c/sine": "never finished",
+        "extract/c/sine": "its record is damaged",
     }
     assert rewritten(compendium, before) == {f"extract/{m}/sine" for m in MODELS}
     assert {file: file.read_bytes() for file in good} == good
