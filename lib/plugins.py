@@ -131,7 +131,10 @@ TABLE = (lambda value: isinstance(value, dict)), "a dictionary"
 NEEDED = {
     "model": {
         "MODALITY": _one_of(("audio", "vision")),
-        "LAYERS": (lambda value: isinstance(value, str) or _is_names(value), "a text, or a tuple of texts, none empty"),
+        "LAYERS": (
+            lambda value: isinstance(value, str) or _is_names(value),
+            "a text, or a tuple of texts, none empty",
+        ),
         "CONTROLS": (lambda value: _is_names(value) and {*value} <= {*CONTROLS}, f"some of {CONTROLS}"),
         **dict.fromkeys(("LABEL", "COLOUR", "LICENCE", "CITATION"), TEXT),
         "BUNDLED": FLAG,
