@@ -1,6 +1,7 @@
 """The repository agrees with itself: what it says, what it lists, what it promises of its code."""
 
 import ast
+import importlib.metadata
 import inspect
 import os
 import re
@@ -88,6 +89,16 @@ def test_tested_versions_are_in_range():
     extras = [r for group in PROJECT["optional-dependencies"].values() for r in group]
     for wanted in map(Requirement, [*PROJECT["dependencies"], *extras]):
         assert versions[plain(wanted.name)] in wanted.specifier, wanted
+
+
+def test_tested_versions_take_the_oldest_python():
+    (bound,) = SpecifierSet(PROJECT["requires-python"])
+    oldest = Version(f"{bound.version}.0")  # as it was released: a package may ask for 3.11.5
+    named = {plain(line.split("==")[0]) for line in text(".ci/constraints.txt").splitlines() if "==" in line}
+    found = [d for d in importlib.metadata.distributions() if plain(d.name) in named]
+    assert len(found) > 100
+    asked = {d.name: SpecifierSet(d.metadata["Requires-Python"] or "") for d in found}
+    assert [name for name, python in asked.items() if oldest not in python] == []
 
 
 def test_lowest_versions_are_the_lower_bounds():
