@@ -143,7 +143,10 @@ def machine(device="cpu"):
 
 
 def row(benchmark, case, ours_s, opponent, opponent_s, *, device="cpu"):
-    """One comparison, as a dictionary of the columns of `results.csv`."""
+    """One comparison, as a dictionary of the columns of `results.csv`; ValueError unless both took time."""
+    if not (ours_s > 0 and opponent_s > 0):
+        what = f"{case}: {ours_s:.4g} s beside {opponent_s:.4g} s of {opponent}"
+        raise ValueError(f"{what}: differences of times that other work on the machine has swallowed")
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
     numbers = f"{ours_s:.4g}", opponent, f"{opponent_s:.4g}", f"{opponent_s / ours_s:.4g}"
     return dict(zip(COLUMNS, (date, machine(device), benchmark, case, *numbers), strict=True))

@@ -353,3 +353,9 @@ def test_another_answer_is_no_comparison(monkeypatch):
     monkeypatch.setattr(searchlight, "ours", lambda *a, **k: right(*a, **k) + 1e-9)
     with pytest.raises(ValueError, match="scores differ"):
         searchlight.cases("small")[0].compare()
+
+
+def test_time_that_is_none_is_no_comparison():
+    for ours, other in ((-0.6, 2.0), (0.0, 2.0), (1.0, float("nan"))):
+        with pytest.raises(ValueError, match=r"whole: .* of bare pass: .* swallowed"):
+            benchmarks.row("extraction", "whole", ours, "bare pass", other)
