@@ -94,7 +94,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def write(self, content):
         """Hand content to the network in pieces, and count."""
         for first in range(0, len(content), 1 << 16):
-            self.request_made.sent += self.wfile.write(content[first : first + (1 << 16)])
+            piece = content[first : first + (1 << 16)]
+            self.request_made.sent += len(piece)  # before: the other side may be done before the next line
+            try:
+                self.wfile.write(piece)
+            except ConnectionError:
+                self.request_made.sent -= len(piece)
+                raise
         self.wfile.flush()
 
     def send_response(self, code, message=None):
