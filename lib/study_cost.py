@@ -132,6 +132,10 @@ class Network(NamedTuple):
     largest: float = 0.0
     weights: float = 0.0
 
+    def kept(self, n_units):
+        """Units of each layer that are decoded: at most so many, all if None."""
+        return [min(units, n_units) if n_units else units for units in self.units]
+
 
 def _extract(network, target):
     """Work of extraction: a forward pass per stimulus, and products between stimuli for effective dimensions."""
@@ -177,8 +181,7 @@ def _rsa(network, target):
 
 def _decode(network, target, *, n_selected=500, n_units=500):
     """Work of decoding units from regions, and of encoding voxels from units, with as many inputs as are selected."""
-    kept = [min(units, n_units) if n_units else units for units in network.units]
-    each, V, n_cells = sum(kept), target.n_voxels, len(target.cells)
+    each, V, n_cells = sum(network.kept(n_units)), target.n_voxels, len(target.cells)
     encoded = [V * system(units, n_selected) for units in network.units]
     return {
         "start": 2,  # forecasts, which try regions and layers, take as long as all the rest of a small job
@@ -190,7 +193,7 @@ def _decode(network, target, *, n_selected=500, n_units=500):
 
 def _bhscore(network, target, *, n_units=500, n_draws=100):
     """Work of the hierarchy score: test stimuli drawn anew, for each unit and region."""
-    kept = sum(min(units, n_units) if n_units else units for units in network.units)
+    kept = sum(network.kept(n_units))
     n_tested = target.n_test or target.n_stimuli - target.n_train
     return {"start": 1.5, "redrawn": n_draws * kept * len(target.cells) * n_tested}
 
@@ -254,7 +257,7 @@ def stored(step, network, target, *, n_units=500):
     n_tested = target.n_test or target.n_stimuli
     n_apart = target.n_test or target.n_stimuli - target.n_train
     per_cell = target.n_subjects * max(1, len(target.cells) // max(1, target.n_subjects))
-    kept = sum(min(units, n_units) if n_units else units for units in network.units)
+    kept = sum(network.kept(n_units))
     sizes = {
         "extract": 4 * n * sum(network.units),
         # Predictions, scores, those of all layers together, and parts of three sets.
@@ -287,7 +290,7 @@ def memory(step, network, target, *, n_units=500):
     n, m, L, V, C = target.n_all, target.n_train, len(network.units), target.n_voxels, target.n_columns
     n_tested = target.n_test or n
     responses = 8 * target.n_repeats * target.n_stimuli * V + 8 * target.n_test_repeats * target.n_test * V
-    kept = sum(min(units, n_units) if n_units else units for units in network.units)
+    kept = sum(network.kept(n_units))
     passed = BATCH * (8 * sum(network.units) + 3 * network.largest) + network.weights
     n_samples, cells = m * target.n_repeats, np.array(target.cells, float)
     widest = cells.max(initial=0)
