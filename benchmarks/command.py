@@ -33,9 +33,7 @@ from lib import plugins
 def names():
     """Benchmarks: the modules here that have cases."""
     files = sorted(benchmarks.RESULTS.parent.glob("[!_]*.py"))
-    return [
-        file.stem for file in files if re.search(r"^def (cases|compare)\(", file.read_text("utf-8"), re.M)
-    ]
+    return [file.stem for file in files if re.search(r"^def cases\(", file.read_text("utf-8"), re.M)]
 
 
 def offered(name, size):
@@ -49,16 +47,13 @@ def offered(name, size):
     Returns
     -------
     dict of str to list of benchmarks.Case
-        A module that has only a function `compare` is one case, of its own size.
     """
     module = importlib.import_module(f"benchmarks.{name}")
-    if not hasattr(module, "cases"):
-        return {"cpu": [benchmarks.Case("its own size", math.nan, module.compare)]}
     return {device: module.cases(size, device) for device in benchmarks.devices()}
 
 
 def planned(chosen, size):
-    """Seconds that each benchmark takes; NaN for one that does not say so, or fails (its own process tells why)."""
+    """Seconds that each benchmark takes; NaN for one whose cases cannot be told (its own process tells why)."""
     seconds = {}
     for name in chosen:
         try:
@@ -73,9 +68,8 @@ def measured(name, size, path):
     failed = False
     for device, found in offered(name, size).items():
         for number, case in enumerate(found, start=1):
-            expected = "" if math.isnan(case.seconds) else f", about {case.seconds:.0f} s"
-            where = benchmarks.machine(device)
-            print(f"[{name} {number}/{len(found)}] {case.name}; {where}{expected}", flush=True)
+            said = f"{case.name}; {benchmarks.machine(device)}, about {case.seconds:.0f} s"
+            print(f"[{name} {number}/{len(found)}] {said}", flush=True)
             start = time.perf_counter()
             try:
                 benchmarks.append(case.compare(), path)
@@ -114,8 +108,7 @@ def drawn(path):
     existing = {}
     for name in names():
         try:
-            found = [case.name for size in benchmarks.SIZES for case in offered(name, size)["cpu"]]
-            existing[name] = None if found and found[0] == "its own size" else set(found)
+            existing[name] = {case.name for size in benchmarks.SIZES for case in offered(name, size)["cpu"]}
         except Exception:
             print(f"{name}: cases are not known, all of its rows are shown", file=sys.stderr)
             existing[name] = None

@@ -29,6 +29,7 @@ TARGETS = {
     "nh2015comp": study_cost.Target(165, 83, 10, 1, (1,) * 6, 1, 7, kind="component"),
     "deeprecon": study_cost.Target(1200, 1200, 1, 5, tuple(CELLS.values()) * 3, 3, 6, 50, 24),
 }
+STUDIES = ("auditory", "hierarchy")
 AUDITORY = ("nh2015", "b2021", "nh2015comp")
 SIZE = {"n_units": None}  # released features are decoded whole
 
@@ -48,7 +49,7 @@ def studies(costs=None):
         passes, additions and multiplications), source of the layers' sizes.
     """
     rows = []
-    for name, table in (("auditory", auditory()), ("hierarchy", hierarchy())):
+    for name, table in zip(STUDIES, (auditory(), hierarchy()), strict=True):
         steps = {"auditory": ("extract", "encode", "rsa"), "hierarchy": ("extract", "decode", "bhscore")}[
             name
         ]
@@ -175,58 +176,67 @@ def summary(found):
 
 
 def cases(size="usual", device="cpu"):
-    """The only case, on the CPU alone."""
+    """A case per study, and one per step, of jobs that have run in `$COMPENDIUM_HOME`; on the CPU alone."""
     if device != "cpu":
         return []
     shrink = 4 if size == "small" else 1
-    return [benchmarks.Case("two studies foretold", 40 / shrink, functools.partial(compare, shrink))]
+    found = [
+        benchmarks.Case(
+            f"{study} study as one machine's seconds", 40 / shrink, functools.partial(whole, study, shrink)
+        )
+        for study in STUDIES
+    ]
+    found[1:] = [case._replace(seconds=3) for case in found[1:]]  # the machine has been measured by then
+    for step in study_cost.STEPS:
+        call = functools.partial(beside_measured, step, shrink)
+        found.append(benchmarks.Case(f"{step}: one home's jobs that ran, foretold", 2, call))
+    return found
 
 
-def compare(shrink=1):
-    """Measure this machine, write the table of both studies, and compare jobs that have run with what was foretold.
+def whole(study, shrink=1):
+    """Foretell one study from what this machine takes, beside what the compendium foretells.
 
     Parameters
     ----------
+    study : {"auditory", "hierarchy"}
     shrink : int
-        By which sizes are divided that this machine is measured at; more than 1 writes no table.
+        By which sizes are divided that this machine is measured at; 1 writes the table of both studies, too.
 
     Returns
     -------
     list of dict
-        A row per step: seconds measured, foretold, and their median ratio; of both studies their core-hours.
+        One row.
     """
-    from benchmarks import rates  # needs torch, which the rest does not
-
-    costs = rates.measured(shrink=shrink)
-    table = totals(studies(costs))
+    table = totals(studies(_costs(shrink)))
     if shrink == 1:
         artefacts.save_table(table, TABLE)
-    rows = []
-    for step in table[table["step"] == "all"].itertuples():
-        said = (
-            f"{step.study} study: {step.jobs} jobs, {step.gb:g} GB, {step.memory_gb:g} GB of memory at most"
-        )
-        stored = totals(studies()).query("step == 'all'").set_index("study").loc[step.study, "core_hours"]
-        rows.append(
-            benchmarks.row("paper_run", said, step.core_hours * 3600, "where this was made", stored * 3600)
-        )
-    found = checked(costs=costs)
-    for step, jobs in found.groupby("step", sort=False):
-        said = f"{step}: {len(jobs)} jobs that ran; foretold / measured seconds " + _range(
-            jobs["seconds_ratio"]
-        )
-        said += ", bytes " + _range(jobs["bytes_ratio"])
-        known = jobs.dropna()
-        foretold = (known["seconds"] * known["seconds_ratio"]).sum()
-        if len(known):
-            rows.append(benchmarks.row("paper_run", said, known["seconds"].sum(), "foretold", foretold))
-    return rows
+    step = table.query("study == @study and step == 'all'").iloc[0]
+    stored = totals(studies()).query("study == @study and step == 'all'").iloc[0]
+    said = f"{study} study as one machine's seconds; {step['jobs']} jobs, {step['gb']:g} GB"
+    said += f", {step['memory_gb']:g} GB of memory at most"
+    hours = step["core_hours"], "where the table of rates was made", stored["core_hours"]
+    return [benchmarks.row("paper_run", said, hours[0] * 3600, hours[1], hours[2] * 3600)]
+
+
+def beside_measured(step, shrink=1):
+    """Foretell the jobs of one step that have run, from what this machine takes; one row, or none without such jobs."""
+    jobs = checked(costs=_costs(shrink)).query("step == @step").dropna()
+    if jobs.empty:
+        return []
+    said = f"{step}: one home's jobs that ran, foretold; {len(jobs)} jobs, foretold / measured seconds "
+    said += f"{_range(jobs['seconds_ratio'])}, bytes {_range(jobs['bytes_ratio'])}"
+    foretold = (jobs["seconds"] * jobs["seconds_ratio"]).sum()
+    return [benchmarks.row("paper_run", said, jobs["seconds"].sum(), "foretold", foretold)]
+
+
+@functools.cache
+def _costs(shrink):
+    """What this machine takes, measured once."""
+    from benchmarks import rates  # needs torch, which the rest does not
+
+    return rates.measured(shrink=shrink)
 
 
 def _range(ratios):
     """Median and range, in words."""
     return f"{ratios.median():.2f} ({ratios.min():.2f} to {ratios.max():.2f})"
-
-
-if __name__ == "__main__":
-    benchmarks.append(compare())

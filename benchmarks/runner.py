@@ -11,6 +11,7 @@ model are notebooks that write one number. Two things are measured:
   papermill's time over ours, wall-clock, since most of it is waiting for kernels to start.
 """
 
+import functools
 import json
 import os
 import shutil
@@ -22,8 +23,8 @@ from pathlib import Path
 import benchmarks
 from lib.artefacts import ROOT
 
-JOBS = (10, 100, 1_000)
-WITH_KERNELS = 6
+JOBS = {"small": (10, 20), "usual": (10, 100, 1_000), "full": (10, 100, 1_000)}
+WITH_KERNELS = {"small": 2, "usual": 6, "full": 6}
 MODEL = 'LABEL = "Model"\nMODALITY = "audio"\nLAYERS = ("first",)\nCONTROLS = ()\nBUNDLED = True\n'
 TARGET = 'MODALITY = "audio"\nKIND = "voxel"\nPLANTED = True\nLICENCE = "CC0"\n'
 PARAMETERS = {"01_download": 'target = "t"', "02_extract": 'model = "m"\ntarget = "t"'}
@@ -99,34 +100,61 @@ def papermill(folder, n_models):
     return float(_python(folder, PAPERMILL, "out", *models).splitlines()[-1])
 
 
-def compare(jobs=JOBS, with_kernels=WITH_KERNELS):
-    """Rows of results, for `benchmarks.append`."""
+def cases(size="usual", device="cpu"):
+    """Cases of a size; none on a GPU, which the runner never uses."""
+    if device != "cpu":
+        return []
+    n_run, fewest = WITH_KERNELS[size], min(JOBS[size])
+    call = functools.partial(beside_papermill, n_run)
+    found = [benchmarks.Case(f"{n_run} jobs with kernels, wall", 4 + 4 * n_run, call)]
+    for n_jobs in JOBS[size]:
+        for fresh in (False, True):
+            seconds = 0.1 if fresh else 4 + 0.05 * n_jobs  # both are measured with the first
+            name = f"added to one of {n_jobs} jobs when all {'are fresh' if fresh else 'run'}"
+            call = functools.partial(added, name, n_jobs, fresh, fewest, n_run)
+            found.append(benchmarks.Case(name, seconds, call))
+    return found
+
+
+def beside_papermill(n_run):
+    """Jobs with their kernels, by the runner and by papermill in a loop."""
+    ours, theirs = with_kernels(n_run)
+    case = f"{n_run} jobs with kernels, wall"
+    return [benchmarks.row("runner", case, ours, "papermill in a loop", theirs)]
+
+
+def added(name, n_jobs, fresh, fewest, n_run):
+    """What the runner adds to each job, beside what papermill takes for one."""
+    seconds = without_kernels(n_jobs)[fresh]
+    if n_jobs > fewest:
+        each = (seconds - without_kernels(fewest)[fresh]) / (n_jobs - fewest)
+        name += f"; each beyond {fewest} adds {1000 * each:.2g} ms"
+    job = with_kernels(n_run)[1] / n_run
+    # One job more than there are: the download.
+    return [benchmarks.row("runner", name, seconds / (n_jobs + 1), "the job by papermill", job)]
+
+
+@functools.cache
+def with_kernels(n_run):
+    """Wall-clock seconds of all extractions and encodings: by the runner, by papermill."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        build(folder, with_kernels // 2)
+        build(folder, n_run // 2)
         runs(folder)  # the download, and what is compiled once
         for result in (folder / "data").rglob("run.json"):
             if "download" not in result.parts:
                 result.unlink()
         ours, _ = runs(folder, with_kernels=True)
-        theirs = papermill(folder, with_kernels // 2)
-    rows = [benchmarks.row("runner", f"{with_kernels} jobs, wall", ours, "papermill in a loop", theirs)]
-    least = {}
-    for n_jobs in jobs:
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch)
-            build(folder, n_jobs // 2)
-            for case in ("all run", "all fresh"):
-                seconds = runs(folder)[1]
-                fewest, first = least.setdefault(case, (n_jobs, seconds))
-                said = f"what is added to one of {n_jobs} jobs when {case}, CPU"
-                if n_jobs > fewest:
-                    said += (
-                        f"; each beyond {fewest} adds {(seconds - first) / (n_jobs - fewest) * 1000:.2g} ms"
-                    )
-                each = seconds / (n_jobs + 1)
-                rows.append(benchmarks.row("runner", said, each, "the job, papermill", theirs / with_kernels))
-    return rows
+        return ours, papermill(folder, n_run // 2)
+
+
+@functools.cache
+def without_kernels(n_jobs):
+    """CPU seconds of the runner: when all jobs run, and when all are fresh."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        build(folder, n_jobs // 2)
+        return runs(folder)[1], runs(folder)[1]
 
 
 def _cell(name, source, tags):
