@@ -81,7 +81,8 @@ def fetch(url, sha256="", size=0):
     Raises
     ------
     ValueError
-        If the address is unsafe (see `location`), or `data/locked.csv` is damaged.
+        If the address is unsafe (see `location`), `data/locked.csv` is damaged, or an HDF5 file without published
+        hash ends whoever reads it (see `lib.hdf5.tried`); then nothing is recorded of it.
     DownloadError
         `WrongHash`, `WrongSize`, `NotThere` or `NoNetwork`. Nothing is left under the file's name then,
         except a damaged file that was already there; what came before a connection broke is kept hidden
@@ -168,7 +169,7 @@ def placed(paths, advice):
     Raises
     ------
     ValueError
-        If a path could leave its folder, or `data/locked.csv` is damaged.
+        If a path could leave its folder, `data/locked.csv` is damaged, or an HDF5 file ends whoever reads it.
     NotThere
         If files are missing, or one is empty or a web page.
     WrongHash
@@ -202,12 +203,21 @@ def _hold(found):
         key, content = f"placed:{path}", (digest(there), there.stat().st_size)
         if key not in known and (fault := no_data(there, there.as_uri())):
             raise NotThere(f"{there} {fault}; replace it")
+        if key not in known:
+            _survives(there)
         if known.get(key, content)[:2] != content:
             what = f"{there} has sha256 {content[0]} and {content[1]} bytes, which it had not before"
             raise WrongHash(f"{what}. {locked.accepting(key, known[key])}")
         new |= {} if key in known else {key: content}
     if new:
         locked.record(new)
+
+
+def _survives(path):
+    """ValueError if reading a file that nobody vouches for would end its reader."""
+    from lib import hdf5  # takes longer to import than all else here
+
+    hdf5.tried(path)
 
 
 def _counted(items, place):
@@ -302,6 +312,7 @@ def _fetch(row, bar):
         else:
             bar.update(row.size)
         if not row.sha256:
+            _survives(path)
             locked.record({row.url: (digest(path), path.stat().st_size)})
 
 

@@ -156,6 +156,7 @@ def _response(place, stimuli, voxels):
 
 
 def _from_hdf5(path):
+    hdf5.tried(path)
     with damage.named(path), hdf5.opened(path) as file:
         lacking = [n for n in ("response", "stimulus", "voxel") if n not in file]
         if lacking:

@@ -1,6 +1,7 @@
 """Downloads against a server on this machine that can be told to misbehave."""
 
 import hashlib
+import io
 import os
 import signal
 import subprocess
@@ -9,10 +10,11 @@ import threading
 import time
 from pathlib import Path
 
+import h5py
 import pytest
 from serving import PAGE, serving
 
-from lib import download, locked, transfer
+from lib import download, hdf5, locked, transfer
 
 CONTENT = bytes(range(256)) * 2000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -427,6 +429,23 @@ def test_a_mirror_that_changed_is_told_by_the_lock_file(server, tmp_path, monkey
     path.write_bytes(CONTENT[::-1])
     with pytest.raises(download.WrongHash, match=rf"mirrored file {path} .*delete the row of {url}"):
         download.fetch(url)
+
+
+def test_a_file_that_ends_its_reader_is_refused_and_not_recorded(server, monkeypatch):
+    monkeypatch.setattr(hdf5, "TRIAL", "import os; os.abort()")
+    url, content = server.url + "/a/file.h5", io.BytesIO()
+    with h5py.File(content, "w") as file:
+        file["x"] = [1.0]
+    server.files["/a/file.h5"] = content.getvalue()
+    put("form/V1.h5", content.getvalue())
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"file\.h5 is damaged: the HDF5 library dies of it"):
+            download.fetch(url)
+        with pytest.raises(ValueError, match=r"V1\.h5 is damaged: the HDF5 library dies of it"):
+            download.placed(["form/V1.h5"], ADVICE)
+    assert locked.entries() == {}
+    # Who published a hash vouches for the content.
+    assert download.fetch(url, hashlib.sha256(content.getvalue()).hexdigest()).exists()
 
 
 def test_a_published_hash_leaves_the_lock_file_alone(server):

@@ -166,3 +166,49 @@ def test_no_change_raises_anything_else(path, changes, end):
     except ValueError as error:
         message = str(error)
     assert re.match(f"$|{re.escape(str(changed))}", message)
+
+
+# Files that end their reader
+
+
+def test_a_first_reading_passes_whole_files_and_those_of_other_kinds(path, tmp_path):
+    hdf5.tried(path)
+    (tmp_path / "a.csv").write_text("stimulus\n")
+    hdf5.tried(tmp_path / "a.csv")
+    behind = tmp_path / "behind.mat"  # as MATLAB writes them, behind 512 bytes of its own
+    with h5py.File(behind, "w", userblock_size=512) as file:
+        file["x"] = [1.0]
+    hdf5.tried(behind)
+    with pytest.raises(FileNotFoundError):
+        hdf5.tried(tmp_path / "nothing.h5")
+
+
+def test_a_first_reading_reads_everything_in_a_process_of_its_own(path, monkeypatch):
+    hdf5.walked(path)
+    told = "import sys; from lib import hdf5; was = hdf5._chunk; seen = []\n"
+    told += "hdf5._chunk = lambda item: seen.append(item.name) or was(item)\n"
+    told += "hdf5.walked(sys.argv[1]); sys.exit(40 + len(seen))"
+    monkeypatch.setattr(hdf5, "TRIAL", told)
+    with pytest.raises(ValueError, match="exit status 44"):  # four data sets
+        hdf5.tried(path)
+
+
+def test_damage_that_is_told_passes_to_who_reads(path):
+    with h5py.File(path) as file:
+        place = file["checked"].id.get_chunk_info(1)
+    content = bytearray(path.read_bytes())
+    content[place.byte_offset] ^= 0xFF
+    path.write_bytes(content)
+    hdf5.tried(path)
+    path.write_bytes(content[:-10])
+    hdf5.tried(path)
+
+
+def test_files_that_end_their_reader_are_refused(path, monkeypatch):
+    monkeypatch.setattr(hdf5, "TRIAL", "import os; os.abort()")
+    with pytest.raises(ValueError, match=f"{re.escape(str(path))} is damaged: the HDF5 library dies of it"):
+        hdf5.tried(path)
+    monkeypatch.setattr(hdf5, "TRIAL", "import time; time.sleep(60)")
+    monkeypatch.setattr(hdf5, "TRIAL_S", 0.2)
+    with pytest.raises(ValueError, match="has not read it in 0 s"):
+        hdf5.tried(path)
