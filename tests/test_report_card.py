@@ -132,4 +132,6 @@ def test_matrix_shows_each_pair_once():
     pairs = {"a": (3, 3), "b": (1, 1), "c": (2, 2)}
     drawing.agreement(report_card.agreement(cards(pairs)), figure)
     assert [t.get_text() for t in figure.axes[0].texts if t.get_text()] == ["1.00\nno interval"]
+    # What may be chance has no colour.
+    np.testing.assert_array_equal(figure.axes[0].collections[0].get_array().compressed(), [0])
     plt.close(figure)

@@ -53,7 +53,8 @@ def agreement(table, figure):
         text = np.full(wide.shape, "", dtype=object)
         for row in here.itertuples():
             i, j = sorted((names.index(row.a), names.index(row.b)), reverse=True)
-            wide[i, j] = row.value
+            # White: so few models bear no opinion.
+            wide[i, j] = row.value if np.isfinite(row.low) else 0
             bounds = f"\n{row.low:.2f} to {row.high:.2f}" if np.isfinite(row.low) else "\nno interval"
             text[i, j] = f"{row.value:.2f}{bounds}"
         options = {
