@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,37 @@ def directory(step, model=None, target=None, layer=None):
     """
     base = home() / "figures" if step == "figures" else home() / "data" / step
     return base.joinpath(*(part for part in (model and plugins.called(model), target, layer) if part))
+
+
+def file_name(name):
+    """A layer's or stimulus' name as a part of a path that every system allows, `conv1` as it is.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    str
+        With `%` and two hexadecimal digits in place of a character that Windows refuses or a path would split at.
+    """
+    return re.sub(r'[<>:"/\\|?*%\x00-\x1f]', lambda found: f"%{ord(found[0]):02X}", name)
+
+
+def predictions(folder, layer):
+    """Path of the file that holds a layer's predictions, or what was decoded of it: `<folder>/predictions/<layer>.nc`.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Of a result.
+    layer : str
+
+    Returns
+    -------
+    pathlib.Path
+    """
+    return folder / "predictions" / f"{file_name(layer)}.nc"
 
 
 def there(path):

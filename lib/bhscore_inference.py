@@ -8,8 +8,7 @@ import pandas as pd
 import xarray as xr
 from scipy import linalg, stats
 
-from lib import bhscore, inference, plugins, significance
-from lib.artefacts import load
+from lib import artefacts, bhscore, inference, plugins, significance
 from lib.bhscore import MEASURES, N_LAYERS
 
 METHODS = ("jackknife", "percentile")
@@ -151,7 +150,7 @@ def predictions(folder, layers, *, split=0):
         tested in the split.
     """
     for layer in layers:
-        part = load(folder / "predictions" / f"{layer}.nc")[["decoded", "true"]].isel(split=split)
+        part = artefacts.load(artefacts.predictions(folder, layer))[["decoded", "true"]].isel(split=split)
         tested = np.isfinite(part["decoded"]).any(["unit", "subject", "roi"]).values
         yield layer, part.isel(stimulus=tested)
 

@@ -148,7 +148,7 @@ def decode(source, responses, folder, *, settings=DEFAULT, block=500):
     designs = [_design(responses, plan, place, settings) for place in plan.places]
     made_of = identity(source, responses, settings, code=CODE)
     for layer, index in tqdm(chosen.items(), desc=f"decode {responses.attrs.get('target', '')}"):
-        path = folder / "predictions" / f"{layer}.nc"
+        path = artefacts.predictions(folder, layer)
         if not is_made_of(path, made_of):
             _layer(
                 path, (source, layer, index), plan, designs, settings=settings, made_of=made_of, block=block
@@ -410,7 +410,7 @@ def _gathered(folder, layers, plan, designs):
     """All layers side by side, with what needs whole patterns of units."""
     parts, similar = [], []
     for layer in layers:
-        stored = artefacts.load(folder / "predictions" / f"{layer}.nc")
+        stored = artefacts.load(artefacts.predictions(folder, layer))
         part = stored[list(PER_UNIT)].assign_coords(layer=("unit", [layer] * stored.sizes["unit"]))
         parts.append(part.assign_coords(index=stored["index"]).transpose("split", "subject", "roi", "unit"))
         similar.append(_patterns(stored, plan, designs))

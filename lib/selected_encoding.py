@@ -84,7 +84,7 @@ def encode(source, responses, folder, *, settings=decoding.DEFAULT):
     groups = [_groups(responses, plan, train, settings) for train in plan.trains]
     layers, parts = features.layers(source), []
     for layer in tqdm(layers, desc=f"encode {responses.attrs.get('target', '')}"):
-        path = folder / f"{layer}.nc"
+        path = folder / f"{artefacts.file_name(layer)}.nc"
         if not decoding.is_made_of(path, made_of):
             found = _labelled(_layer(source, layer, plan, groups, settings), responses, plan)
             artefacts.save(found.assign_attrs(identity=json.dumps(made_of)), path)

@@ -167,3 +167,13 @@ def test_names_that_look_like_nothing_are_kept_in_columns_of_text(tmp_path):
     assert artefacts.load_table(tmp_path / "t.csv")["stimulus"].tolist() == table["stimulus"].tolist()
     guessed = artefacts.load_table(tmp_path / "t.csv", stimulus=None)["stimulus"]
     assert guessed.isna().tolist() == [True, True, False, True]
+
+
+def test_names_of_layers_become_names_of_files():
+    for name in ("conv1", "features.3#2", "layer 1 é", "a-b_c@0"):
+        assert artefacts.file_name(name) == name
+    names = ["block1:unit_1", "block1/unit_1", "block1%3Aunit_1", "a\\b", 'a"b', "a*b?", "a\x00"]
+    files = [artefacts.file_name(name) for name in names]
+    assert files[0] == "block1%3Aunit_1"
+    assert len(set(files)) == len(names)
+    assert not any(c in file for file in files for c in ':/\\"*?\x00')

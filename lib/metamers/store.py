@@ -43,10 +43,11 @@ def save(folder, canvas, originals, made, *, attributes):
     whole = _dataset(canvas, originals, made, attributes)
     ending = ENDINGS[canvas.modality]
     for name in whole["stimulus"].values:
-        canvas.write(whole["original"].sel(stimulus=name).values, folder / "original" / f"{name}{ending}")
+        file = f"{artefacts.file_name(str(name))}{ending}"
+        canvas.write(whole["original"].sel(stimulus=name).values, folder / "original" / file)
         for layer in made:
             x = whole["metamer"].sel(layer=layer, stimulus=name).values
-            canvas.write(x, folder / "metamer" / layer / f"{name}{ending}")
+            canvas.write(x, folder / "metamer" / artefacts.file_name(layer) / file)
     losses = pd.concat([thinned(metamers.loss) for metamers in made.values()], ignore_index=True)
     artefacts.save_table(losses, folder / "loss.csv")
     artefacts.save(whole, folder / "metamers.nc")
