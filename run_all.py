@@ -352,10 +352,17 @@ def run(pool, needs, selected, depends, stale):
                     future.add_done_callback(ended_ones.put)
             bar.set_postfix_str(", ".join(map(str, islice(running.values(), 2))))
             if running:
-                future = ended_ones.get()
+                future = taken(ended_ones)
                 job, error = running.pop(future), future.exception()
                 finish(job, *(("failed", [kernels.last_line(error)]) if error else future.result()))
     return status
+
+
+def taken(ended_ones):
+    """The next of a queue; between two waits an interrupt is seen that another thread was struck by, or on Windows."""
+    while True:
+        with contextlib.suppress(queue.Empty):
+            return ended_ones.get(timeout=1)
 
 
 def ready(order):

@@ -19,15 +19,15 @@ from pathlib import Path
 import pandas as pd
 
 import benchmarks
-from lib import artefacts, auditory_models, bh29, plugins, study_cost
+from lib import artefacts, auditory_models, bh29, plugins, study_cost, study_sizes
 
 TABLE = Path(__file__).with_name("paper_run.csv")
 CELLS = {"V1": 1000, "V2": 1000, "V3": 700, "V4": 700, "HVC": 2500}
 TARGETS = {
-    "nh2015": study_cost.Target(165, 83, 10, 3, study_cost.even(7694, 32), 8, 9),
-    "b2021": study_cost.Target(165, 83, 10, 3, study_cost.even(26792, 80), 20, 5),
-    "nh2015comp": study_cost.Target(165, 83, 10, 1, (1,) * 6, 1, 7, kind="component"),
-    "deeprecon": study_cost.Target(1200, 1200, 1, 5, tuple(CELLS.values()) * 3, 3, 6, 50, 24),
+    "nh2015": study_sizes.Target(165, 83, 10, 3, study_sizes.even(7694, 32), 8, 9),
+    "b2021": study_sizes.Target(165, 83, 10, 3, study_sizes.even(26792, 80), 20, 5),
+    "nh2015comp": study_sizes.Target(165, 83, 10, 1, (1,) * 6, 1, 7, kind="component"),
+    "deeprecon": study_sizes.Target(1200, 1200, 1, 5, tuple(CELLS.values()) * 3, 3, 6, 50, 24),
 }
 STUDIES = ("auditory", "hierarchy")
 AUDITORY = ("nh2015", "b2021", "nh2015comp")
@@ -79,13 +79,13 @@ def auditory():
     for identifier, row in known.iterrows():
         layers = auditory_models.layers(identifier)["model_layer"]
         stem = row["model"] or row["released"]
-        units = study_cost.units(stem)
-        here = [units.get(layer, study_cost.ASSUMED_UNITS) for layer in layers]
-        work = study_cost.passes(stem) if row["model"] else {}
+        units = study_sizes.units(stem)
+        here = [units.get(layer, study_sizes.ASSUMED_UNITS) for layer in layers]
+        work = study_sizes.passes(stem) if row["model"] else {}
         source = "forward pass" if all(layer in units for layer in layers) else "assumed: 1000 units"
         learned = bool(plugins.about("model", stem)["CONTROLS"])
         found.append(
-            (row["label"], study_cost.Network(tuple(here), **work), ("", "permuted")[: 1 + learned], source)
+            (row["label"], study_sizes.Network(tuple(here), **work), ("", "permuted")[: 1 + learned], source)
         )
     return found
 
@@ -94,11 +94,11 @@ def hierarchy():
     """Networks of the hierarchy study as released: at most 1,000 units of a layer, fewer where it has fewer."""
     found = []
     for label, row in bh29.networks().iterrows():
-        units, modules = study_cost.units(row["model"]), bh29.layers(label)["module"]
+        units, modules = study_sizes.units(row["model"]), bh29.layers(label)["module"]
         sizes = tuple(min(1000, units.get(module, 1000)) for module in modules)
         known = sum(module in units for module in modules)
         source = f"forward pass: {known} of {len(modules)} layers, others 1000 units"
-        found.append((label, study_cost.Network(sizes), ("",), source))
+        found.append((label, study_sizes.Network(sizes), ("",), source))
     return found
 
 

@@ -229,11 +229,34 @@ def test_interrupt_ends_kernels(small):
     process = small.start("extract", "--model", "a", "--set", "pause_s=60.0")
     _, pid = begun(small, "a")
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=60)
+    try:
+        said, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "Traceback" not in said
     assert gone(pid)
     assert small.written() == before
+
+
+def test_an_interrupt_that_reaches_another_thread_ends_kernels_too(small):
+    driver = (
+        "import signal, sys, threading, run_all\n"
+        "def strike():\n"
+        "    sys.stdin.read()\n"
+        "    signal.pthread_kill(threading.get_ident(), signal.SIGINT)\n"
+        "threading.Thread(target=strike, daemon=True).start()\n"
+        "sys.exit(run_all.main(sys.argv[1:]))\n"
+    )
+    process = small.start(driver, "extract", "--model", "a", "--set", "pause_s=60.0", file="-c")
+    _, pid = begun(small, "a")
+    try:
+        said, _ = process.communicate(timeout=30)  # closes its input, which strikes
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "interrupted; what has finished is kept" in said
+    assert gone(pid)
 
 
 def test_failure_holds_back_only_what_reads_it(small):

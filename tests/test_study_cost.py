@@ -1,7 +1,5 @@
 """Costs foretold from sizes alone are those of what is then done: bytes to some per cent, work by its laws."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,18 +8,17 @@ import xarray as xr
 
 from lib import (
     artefacts,
-    auditory_models,
-    bh29,
     encoding,
     features,
     forecast,
     models,
     network_cost,
     study_cost,
+    study_sizes,
 )
 
-SMALL = study_cost.Target(40, 20, 2, 3, (10, 10), 1, 3)
-NETWORK = study_cost.Network((300, 200), 1e9, 1e8, 1e6, 1e7)
+SMALL = study_sizes.Target(40, 20, 2, 3, (10, 10), 1, 3)
+NETWORK = study_sizes.Network((300, 200), 1e9, 1e8, 1e6, 1e7)
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +47,7 @@ def responses():
 def test_bytes_of_an_extraction_are_those_on_disk(tmp_path):
     table = toy.pictures(tmp_path, 6)
     features.extract(models.load("efficientnet_lite0"), table, tmp_path / "features.nc")
-    network = study_cost.network("efficientnet_lite0")
+    network = study_sizes.network("efficientnet_lite0")
     assert dict(zip(models.load("efficientnet_lite0").layers, network.units, strict=True)) == features.units(
         tmp_path / "features.nc"
     )
@@ -72,33 +69,13 @@ def test_bytes_of_predictions_and_scores_are_those_on_disk(tmp_path, responses):
     artefacts.save(found.drop_vars(["prediction", "stimulus"]), tmp_path / "scores.nc")
     one, two = (
         study_cost.stored(
-            "encode", study_cost.Network((30,) * n), SMALL._replace(cells=(200, 200), n_splits=10)
+            "encode", study_sizes.Network((30,) * n), SMALL._replace(cells=(200, 200), n_splits=10)
         )
         for n in (1, 2)
     )
     size = sum((tmp_path / f"{name}.nc").stat().st_size for name in ("prediction", "scores"))
     # What a further layer adds; labels of voxels and empty chunks are the rest.
     assert two - one == pytest.approx(size, rel=0.15)
-
-
-def test_sizes_are_read_from_what_is_there(tmp_path, responses):
-    folder = tmp_path / "data" / "download" / "planted_audio"
-    artefacts.save(responses, folder / "responses.nc")
-    assert study_cost.target("planted_audio") == SMALL
-    file = tmp_path / "data" / "extract" / "crepe_tiny" / "planted_audio" / "features.nc"
-    made = xr.Dataset(
-        {"b": (("stimulus", "unit_b"), np.zeros((4, 7))), "a": (("stimulus", "unit_a"), np.zeros((4, 5)))}
-    )
-    artefacts.save(made.assign_attrs(layers=json.dumps(["b", "a"])), file)
-    assert study_cost.network("crepe_tiny", "planted_audio").units == (7, 5)
-
-
-def test_sizes_are_those_stated_where_nothing_is_there():
-    stated = study_cost.target("b2021")
-    assert (stated.n_stimuli, stated.n_train, stated.n_voxels, stated.n_columns) == (165, 83, 26792, 107168)
-    assert (len(stated.cells), stated.n_rdms) == (80, 100)
-    assert study_cost.target("deeprecon") is None  # its voxels are not published
-    assert study_cost.network("resnet50") is None or study_cost.network("resnet50").units
 
 
 @pytest.mark.parametrize(
@@ -112,9 +89,9 @@ def test_sizes_are_those_stated_where_nothing_is_there():
     ],
 )
 def test_work_grows_as_its_law_says(step, how):
-    big = study_cost.Target(1000, 500, 10, 3, (800,) * 20, 4, 6)
+    big = study_sizes.Target(1000, 500, 10, 3, (800,) * 20, 4, 6)
     more = big._replace(**{n: getattr(big, n) * k for n, k in how.items()})
-    network = study_cost.Network((5000,) * 9, 1e9, 1e8, 1e6, 1e7)
+    network = study_sizes.Network((5000,) * 9, 1e9, 1e8, 1e6, 1e7)
     once, twice = (study_cost.work(step, network, size) for size in (big, more))
     assert (twice >= once).all()
     seconds = [study_cost.job(step, network, size)["seconds"] for size in (big, more)]
@@ -174,43 +151,10 @@ def test_work_of_a_pass_is_that_of_its_products():
     assert cost["largest"] < cost["traffic"]
 
 
-@pytest.mark.parametrize("model", ["resnet18", "squeezenet1_1", "cochresnet50_genre"])
-def test_tabulated_sizes_are_those_of_the_network(model):
-    known = study_cost.units(model)
-    cost = network_cost.measured(model, layers=tuple(known))
-    assert cost.pop("units") == known
-    assert study_cost.passes(model) == cost
-
-
-def test_every_layer_of_the_two_papers_that_is_here_is_tabulated():
-    for network, row in bh29.networks().iterrows():
-        modules = [module for module in bh29.layers(network)["module"] if module and row["model"]]
-        assert set(modules) <= set(study_cost.units(row["model"])), network
-    known = auditory_models.networks()
-    for architecture, rows in known.groupby("network"):
-        layers = [layer for layer in auditory_models.layers(rows.index[0])["model_layer"] if layer]
-        assert any(set(layers) <= set(study_cost.units(model)) for model in rows["model"]), architecture
-
-
 def test_every_term_has_a_rate_above_0():
     rates = study_cost.rates()
     assert rates["term"].tolist() == list(study_cost.TERMS)
     assert (rates["seconds"] > 0).all()
-
-
-def test_spectrotemporal_layer_is_the_published_one():
-    assert study_cost.units("spectemp") == {models.load("spectemp").layers[0]: 111 * 211}
-
-
-def test_models_of_one_architecture_share_their_sizes():
-    assert study_cost.twin("cochresnet50_word") == study_cost.twin("released_cochresnet50_speaker") != ""
-    assert (
-        study_cost.network("released_cochresnet50_word").units
-        == study_cost.network("cochresnet50_word").units
-    )
-    assert study_cost.network("released_cochresnet50_word").traffic == 0  # no pass is needed
-    assert study_cost.network("released_sepformer").units[0] == study_cost.ASSUMED_UNITS
-    assert study_cost.twin("vit_b_32") == ""
 
 
 def test_studies_are_whole():
