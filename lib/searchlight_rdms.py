@@ -34,6 +34,26 @@ class Batch(NamedTuple):
     n_voxels: np.ndarray
 
 
+class Batches:
+    """Batches of searchlights, each made when it is asked for; `len` is how many there are.
+
+    Parameters
+    ----------
+    n_batches : int
+    made : callable
+        Without arguments; returns an iterator of `Batch`.
+    """
+
+    def __init__(self, n_batches, made):
+        self.n_batches, self.made = n_batches, made
+
+    def __len__(self):
+        return self.n_batches
+
+    def __iter__(self):
+        return self.made()
+
+
 def usable(patterns):
     """Which voxels tell stimuli apart.
 
@@ -125,9 +145,9 @@ def of_patterns(
     device : str, optional
         Torch device for the products ("cuda", "cpu"), in float64. Default: NumPy. Crossed measures ignore it.
 
-    Yields
-    ------
-    Batch
+    Returns
+    -------
+    Batches
 
     Raises
     ------
@@ -149,10 +169,15 @@ def of_patterns(
         for name in patterns
     ]
     step = _step(neighbourhoods, n_stimuli, n_bytes)
-    for start in range(0, n_centres, step):
-        found = [subject(slice(start, min(start + step, n_centres))) for subject in subjects]
-        rdms, counts = zip(*found, strict=True)
-        yield Batch(start, _stack(rdms), np.stack(counts))
+    starts = range(0, n_centres, step)
+
+    def made():
+        for start in starts:
+            found = [subject(slice(start, min(start + step, n_centres))) for subject in subjects]
+            rdms, counts = zip(*found, strict=True)
+            yield Batch(start, _stack(rdms), np.stack(counts))
+
+    return Batches(len(starts), made)
 
 
 def stored(path, *, n_at_once=256):
@@ -165,18 +190,23 @@ def stored(path, *, n_at_once=256):
     n_at_once : int
         Searchlights per batch.
 
-    Yields
-    ------
-    Batch
+    Returns
+    -------
+    Batches
         In double precision.
     """
     with xr.open_dataset(path, engine="h5netcdf") as file:
-        n_voxels = file["size"].prod("axis").values
-        for start in range(0, file.sizes["searchlight"], n_at_once):
-            some = slice(start, start + n_at_once)
-            values = file["rdm"][:, some].transpose("subject", "searchlight", "pair").values.astype(float)
-            values[np.isnan(values).any(axis=2)] = np.nan
-            yield Batch(start, values, np.broadcast_to(n_voxels[some], values.shape[:2]))
+        n_voxels, starts = file["size"].prod("axis").values, range(0, file.sizes["searchlight"], n_at_once)
+
+    def made():
+        with xr.open_dataset(path, engine="h5netcdf") as file:
+            for start in starts:
+                some = slice(start, start + n_at_once)
+                values = file["rdm"][:, some].transpose("subject", "searchlight", "pair").values.astype(float)
+                values[np.isnan(values).any(axis=2)] = np.nan
+                yield Batch(start, values, np.broadcast_to(n_voxels[some], values.shape[:2]))
+
+    return Batches(len(starts), made)
 
 
 class _Products:

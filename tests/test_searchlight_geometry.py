@@ -157,7 +157,7 @@ def test_subjects_in_spaces_of_their_own_are_searched_apart(responses):
     np.testing.assert_array_equal(neighbourhoods["a"][:27].toarray(), shared["a"].toarray())
     np.testing.assert_array_equal(neighbourhoods["b"][27:].toarray(), shared["b"].toarray()[:20])
     assert neighbourhoods["a"][27:].nnz == neighbourhoods["b"][:27].nnz == 0
-    found = next(searchlight_rdms.of_patterns(patterns, neighbourhoods)).rdm
+    found = next(iter(searchlight_rdms.of_patterns(patterns, neighbourhoods))).rdm
     assert (np.isfinite(found).any(axis=2).sum(axis=0) <= 1).all()
     with pytest.raises(ValueError, match="spaces of their own"):
         geometry.of_target(responses, 2.0, centres)

@@ -85,9 +85,9 @@ def test_crossed_measures_are_those_of_the_repeats(rng, neighbourhoods):
 def test_means_over_repeats_are_correlated(rng, neighbourhoods):
     patterns = {name: rng.normal(size=(3, N_STIMULI, N_VOXELS)) for name in "ab"}
     patterns["a"][1, 3, 4] = patterns["b"][2] = np.nan
-    found = next(rdms.of_patterns(patterns, neighbourhoods)).rdm
+    found = next(iter(rdms.of_patterns(patterns, neighbourhoods))).rdm
     means = {name: np.nanmean(values, axis=0) for name, values in patterns.items()}
-    np.testing.assert_allclose(found, next(rdms.of_patterns(means, neighbourhoods)).rdm)
+    np.testing.assert_allclose(found, next(iter(rdms.of_patterns(means, neighbourhoods))).rdm)
 
 
 @pytest.mark.parametrize("scaling", ["centred", "z-scored"])
@@ -98,12 +98,14 @@ def test_voxels_are_scaled_as_elsewhere(patterns, neighbourhoods, scaling):
     expected = rdm.condensed(dissimilarity.of_units([x], names, scaling=scaling))
     np.testing.assert_allclose(found[1, 6], expected, rtol=1e-9, atol=1e-11)
     with pytest.raises(ValueError, match="is not for it"):
-        next(rdms.of_patterns(patterns, neighbourhoods, measure="crossnobis", scaling=scaling))
+        rdms.of_patterns(patterns, neighbourhoods, measure="crossnobis", scaling=scaling)
 
 
 def test_batches_do_not_matter(patterns, neighbourhoods):
     whole, _ = joined(rdms.of_patterns(patterns, neighbourhoods))
-    some, _ = joined(rdms.of_patterns(patterns, neighbourhoods, n_bytes=100_000))
+    batches = rdms.of_patterns(patterns, neighbourhoods, n_bytes=100_000)
+    assert len(batches) == len(list(batches)) > 1  # and they can be made again
+    some, _ = joined(batches)
     np.testing.assert_allclose(whole, some, rtol=1e-12)
 
 
@@ -148,15 +150,15 @@ def test_cost_is_told_beforehand(neighbourhoods):
 
 def test_what_does_not_match_is_refused(patterns, neighbourhoods):
     with pytest.raises(ValueError, match="did you mean"):
-        next(rdms.of_patterns(patterns, neighbourhoods, measure="correlations"))
+        rdms.of_patterns(patterns, neighbourhoods, measure="correlations")
     with pytest.raises(ValueError, match=r"neighbourhoods of .'a'."):
-        next(rdms.of_patterns(patterns, {"a": neighbourhoods["a"]}))
+        rdms.of_patterns(patterns, {"a": neighbourhoods["a"]})
     with pytest.raises(ValueError, match="b has 39 voxels, its neighbourhoods 40"):
-        next(rdms.of_patterns(patterns | {"b": patterns["b"][:, 1:]}, neighbourhoods))
+        rdms.of_patterns(patterns | {"b": patterns["b"][:, 1:]}, neighbourhoods)
     with pytest.raises(ValueError, match="numbers of stimuli"):
-        next(rdms.of_patterns(patterns | {"b": patterns["b"][1:]}, neighbourhoods))
+        rdms.of_patterns(patterns | {"b": patterns["b"][1:]}, neighbourhoods)
     with pytest.raises(ValueError, match="numbers of centres"):
-        next(rdms.of_patterns(patterns, neighbourhoods | {"b": neighbourhoods["b"][1:]}))
+        rdms.of_patterns(patterns, neighbourhoods | {"b": neighbourhoods["b"][1:]})
 
 
 def test_stored_rdms_are_streamed(rng, tmp_path):
