@@ -189,7 +189,7 @@ def cases(size="usual", device="cpu"):
     found[1:] = [case._replace(seconds=3) for case in found[1:]]  # the machine has been measured by then
     for step in study_cost.STEPS:
         call = functools.partial(beside_measured, step, shrink)
-        found.append(benchmarks.Case(f"{step}: one home's jobs that ran, foretold", 2, call))
+        found.append(benchmarks.Case(f"{step}: one home's jobs that ran, foretold", 1, call))
     return found
 
 
@@ -220,13 +220,19 @@ def whole(study, shrink=1):
 
 def beside_measured(step, shrink=1):
     """Foretell the jobs of one step that have run, from what this machine takes; one row, or none without such jobs."""
-    jobs = checked(costs=_costs(shrink)).query("step == @step").dropna()
+    jobs = _checked(shrink).query("step == @step").dropna()
     if jobs.empty:
         return []
     said = f"{step}: one home's jobs that ran, foretold; {len(jobs)} jobs, foretold / measured seconds "
     said += f"{_range(jobs['seconds_ratio'])}, bytes {_range(jobs['bytes_ratio'])}"
     foretold = (jobs["seconds"] * jobs["seconds_ratio"]).sum()
     return [benchmarks.row("paper_run", said, jobs["seconds"].sum(), "foretold", foretold)]
+
+
+@functools.cache
+def _checked(shrink):
+    """Jobs that have run here, foretold once."""
+    return checked(costs=_costs(shrink))
 
 
 @functools.cache

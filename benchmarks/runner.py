@@ -106,10 +106,10 @@ def cases(size="usual", device="cpu"):
         return []
     n_run, fewest = WITH_KERNELS[size], min(JOBS[size])
     call = functools.partial(beside_papermill, n_run)
-    found = [benchmarks.Case(f"{n_run} jobs with kernels, wall", 4 + 4 * n_run, call)]
+    found = [benchmarks.Case(f"{n_run} jobs with kernels, wall", 4 + 2 * n_run, call)]
     for n_jobs in JOBS[size]:
         for fresh in (False, True):
-            seconds = 0.1 if fresh else 4 + 0.05 * n_jobs  # both are measured with the first
+            seconds = 0.1 if fresh else 3 + 0.05 * n_jobs  # both are measured with the first
             name = f"added to one of {n_jobs} jobs when all {'are fresh' if fresh else 'run'}"
             call = functools.partial(added, name, n_jobs, fresh, fewest, n_run)
             found.append(benchmarks.Case(name, seconds, call))

@@ -33,6 +33,7 @@ NAMES = (
     ),
     *("group", "network", "judge", "generator", "name", "file", "original_file", "url", "sha256"),
 )
+HOLLOW_BYTES = 1 << 16  # of variables that are packed if they are hollow; less is not worth it
 # How others write in tables that there is no value.
 MISSING = ("", "NA", "N/A", "n/a", "<NA>", "#N/A", "NaN", "nan", "-nan", "-NaN", "NULL", "null", "None")
 
@@ -155,14 +156,21 @@ def atomic(path):
 def save(dataset, path):
     """Write a labelled data set as netCDF4 that h5py opens too.
 
+    Large variables of which a quarter or more is NaN, such as predictions of held-out stimuli, are packed (deflate).
+
     Parameters
     ----------
     dataset : xarray.Dataset
     path : str or pathlib.Path
         Ends in `.nc`.
     """
+    hollow = {
+        name: {"zlib": True, "complevel": 1, "shuffle": True}
+        for name, variable in dataset.data_vars.items()
+        if variable.dtype.kind == "f" and variable.nbytes >= HOLLOW_BYTES and _hollow(variable.values)
+    }
     with atomic(path) as part:
-        dataset.to_netcdf(part, engine="h5netcdf")
+        dataset.to_netcdf(part, engine="h5netcdf", encoding=hollow)
 
 
 def load(path):
@@ -271,6 +279,11 @@ def load_texts(path, columns=()):
             f"{path} lacks columns {plugins.first(lacking)}; it has {', '.join(map(repr, there))}"
         )
     return pd.DataFrame(rows, columns=there, dtype=str)
+
+
+def _hollow(values):
+    """Whether a quarter or more is NaN."""
+    return np.isnan(values).mean() >= 1 / 4
 
 
 def _cells(path):

@@ -42,6 +42,7 @@ N_MIXTURES, N_PARTED = 101, {1: 1, 2: 11, 3: 49}
 MORE_PASSES = 41
 BASE_MEMORY = 0.6e9  # bytes of a kernel with all libraries
 FILE = 2e4  # bytes of an empty file of results
+PACKED = 3.8  # bytes of a prediction, packed
 # Bytes of executed notebooks.
 NOTEBOOKS = {
     "extract": 6e4,
@@ -171,14 +172,13 @@ def stored(step, network, target, *, n_units=500):
     float
     """
     n, S, L, V = target.n_all, target.n_splits, len(network.units), target.n_voxels
-    n_tested = target.n_test or target.n_stimuli
     n_apart = target.n_test or target.n_stimuli - target.n_train
     per_cell = target.n_subjects * max(1, len(target.cells) // max(1, target.n_subjects))
     kept = sum(network.kept(n_units))
     sizes = {
         "extract": 4 * n * sum(network.units),
-        # Predictions, scores, those of all layers together, and parts of three sets.
-        "encode": S * V * (4 * n_tested * L + 68 * (L + 1) + 318) + FILE * (L + 3),
+        # Predictions (those of train stimuli are NaN and packed), scores, those of all layers together, parts of sets.
+        "encode": S * V * (PACKED * n_apart * L + 68 * (L + 1) + 318) + FILE * (L + 3),
         "rsa": 8 * target.n_stimuli**2 * (L + target.n_rdms) + FILE * 3,
         # Decoded and true values of one split; accuracy and its correction; accuracies of encoding.
         "decode": 4 * kept * n_apart * (per_cell + 1) + 12 * kept * per_cell + 8 * L * V + FILE * (2 * L + 2),

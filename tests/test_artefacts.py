@@ -177,3 +177,15 @@ def test_names_of_layers_become_names_of_files():
     assert files[0] == "block1%3Aunit_1"
     assert len(set(files)) == len(names)
     assert not any(c in file for file in files for c in ':/\\"*?\x00')
+
+
+def test_what_is_half_nan_takes_half_the_room(tmp_path):
+    values = np.random.default_rng(0).normal(size=(4, 60, 200)).astype("f4")
+    full, half = (xr.Dataset({"x": (("split", "stimulus", "voxel"), v.copy())}) for v in (values, values))
+    half["x"][:, ::2] = np.nan
+    for name, dataset in (("full", full), ("half", half)):
+        artefacts.save(dataset, tmp_path / f"{name}.nc")
+        xr.testing.assert_identical(artefacts.load(tmp_path / f"{name}.nc"), dataset)
+    sizes = [(tmp_path / f"{name}.nc").stat().st_size for name in ("full", "half")]
+    assert sizes[0] > values.nbytes
+    assert sizes[1] < 0.55 * values.nbytes

@@ -61,9 +61,10 @@ def test_bytes_of_predictions_and_scores_are_those_on_disk(tmp_path, responses):
         voxel=[f"v{i}" for i in range(400)]
     )
     wide = wide.isel(split=[0, 1] * 5)
-    layer = xr.DataArray(
-        np.random.default_rng(1).normal(size=(40, 30)), {"stimulus": wide["stimulus"]}, ("stimulus", "unit")
-    )
+    rng, X = np.random.default_rng(1), np.random.default_rng(2).normal(size=(40, 30))
+    layer = xr.DataArray(X, {"stimulus": wide["stimulus"]}, ("stimulus", "unit"))
+    # Voxels that differ, and are predicted: what repeats itself takes less room.
+    wide["response"] = wide["response"].dims, X @ rng.normal(size=(30, 400)) + rng.normal(size=(3, 40, 400))
     found = encoding.encode(layer, wide)
     artefacts.save(found[["prediction"]], tmp_path / "prediction.nc")
     artefacts.save(found.drop_vars(["prediction", "stimulus"]), tmp_path / "scores.nc")
