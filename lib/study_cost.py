@@ -40,7 +40,7 @@ N_DRAWS, N_PENALTIES, N_BANDED, N_LIGHTS = 1000, 100, 14, 1000
 N_MIXTURES, N_PARTED = 101, {1: 1, 2: 11, 3: 49}
 # Passes besides those of the stimuli: trials before each of four passes over few, estimate, and repetition.
 MORE_PASSES = 41
-BASE_MEMORY = 0.6e9  # bytes of a kernel with all libraries
+BASE_MEMORY = 0.9e9  # bytes of a kernel with all libraries, resident
 FILE = 2e4  # bytes of an empty file of results
 PACKED = 3.8  # bytes of a prediction, packed
 # Bytes of executed notebooks.
@@ -53,6 +53,7 @@ NOTEBOOKS = {
     "metamers": 1.8e6,
 }
 BATCH, BLOCK = 8, 500
+LIGHTS_MEMORY = 1 << 26  # bytes of the RDMs of searchlights that are held at a time
 
 
 def _extract(network, target):
@@ -216,10 +217,15 @@ def memory(step, network, target, *, n_units=500):
         "extract": passed if network.traffic else 4 * n * max(network.units),
         # Columns, their fits by seven unions at once, and scores of all layers.
         "encode": responses + 8 * n * C * (2 + 7) + 8 * n**2 * L + target.n_splits * V * (68 * L + 4 * n * 3),
-        "rsa": responses + 8 * target.n_stimuli**2 * (3 * L + (3 + target.n_splits) * target.n_rdms),
-        "decode": responses + 8 * (summed.sum() + widest * (3 * BLOCK + 4 * widest)),
+        "rsa": responses
+        + 8 * target.n_stimuli**2 * (3 * L + (3 + target.n_splits) * target.n_rdms)
+        + (4 * N_LIGHTS * L * target.n_pairs + LIGHTS_MEMORY)
+        * target.located,  # permuted models, RDMs at a time
+        # The widest layer is there four times while it is standardised.
+        "decode": responses
+        + 8 * (summed.sum() + widest * (3 * BLOCK + 4 * widest) + 4 * n * max(network.units)),
         "bhscore": 8 * kept * n_tested * len(target.cells),
-        "metamers": passed + BATCH * 3 * network.traffic,
+        "metamers": passed + 2 * 5 * network.traffic,  # two stimuli, forth and back
     }
     return BASE_MEMORY + extra[step]
 
