@@ -82,7 +82,7 @@ def write(folder, notebook):
         "SUMMARY": f"{len(drawn)} figures, {len(numbers)} numbers, {len(known)} results. Planted and simulated "
         'data are called so wherever they are shown. Drawn by <a href="run.ipynb">08_figures</a> '
         '(<a href="run.json">record</a>).',
-        "CONTENTS": "".join(f'<a href="#figure-{_id(name)}">{_text(name)}</a>' for name in drawn)
+        "CONTENTS": "".join(f'<a href="#figure-{_id(name)}">{_broken(name)}</a>' for name in drawn)
         + "".join(f'<a href="#{name}"><b>{name}</b></a>' for name in ("cortex", "numbers", "results")),
         "FIGURES": "".join(_figure(name, there[name], told.get(name), known) for name in drawn),
         "RESULTS": "".join(_result(name, made, folder) for name, made in known.items()),
@@ -185,6 +185,11 @@ def _packed(file):
 def _json(value):
     """JSON that can stand inside a page: nothing in it ends the element it stands in."""
     return json.dumps(value).replace("<", "\\u003c")
+
+
+def _broken(name):
+    """A name that may go on in the next line behind an underscore or a dot."""
+    return re.sub(r"(?<=[_.])", "<wbr>", _text(name))
 
 
 def _text(value):

@@ -135,3 +135,8 @@ def test_page_works_in_a_browser_without_network(home):
         assert shown.frame_locator("#map iframe").locator("#turned").inner_text() == "a brain"
         browser.close()
     assert said == []
+
+
+def test_long_names_go_on_behind_an_underscore():
+    assert page._broken("rsa_places") == "rsa_<wbr>places"
+    assert page._broken("a.b<c") == "a.<wbr>b&lt;c"
