@@ -209,11 +209,14 @@ def on_device(n_units, n_voxels, *, device):
     there = {"device": device, "dtype": torch.float64}
     K, Y = torch.as_tensor(X, **there), torch.as_tensor(columns, **there)
     K, sides = K @ K.T, [torch.as_tensor(train, device=device) for train in trains]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        predictions, timed_s = benchmarks.device_seconds(
-            lambda: himalaya(K, Y, sides[:N_SPLITS_TIMED], ridge.ALPHAS), device, repeats=1
-        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            predictions, timed_s = benchmarks.device_seconds(
+                lambda: himalaya(K, Y, sides[:N_SPLITS_TIMED], ridge.ALPHAS), device, repeats=1
+            )
+    finally:
+        set_backend("numpy")  # which is a setting of the whole process
     r = np.corrcoef(fits[0].predictions[~trains[0]].ravel(), predictions[0].cpu().numpy().ravel())[0, 1]
     said = (
         f"fits alone, leave-one-out beside 5 folds, both in float64, timed on {N_SPLITS_TIMED} of the splits"

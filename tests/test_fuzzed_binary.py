@@ -722,6 +722,7 @@ def placed(folder, name, file, content):
     """A file in a folder of its own."""
     path = folder / "".join(c if c.isalnum() else "_" for c in name) / file
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)  # an error that is still alive may keep the last one open
     path.write_bytes(content)
     return path
 
