@@ -33,6 +33,8 @@ NAMES = (
     ),
     *("group", "network", "judge", "generator", "name", "file", "original_file", "url", "sha256"),
 )
+# Until pandas 3.1 reads all digits by itself.
+PRECISE = {} if [*map(int, pd.__version__.split(".")[:2])] >= [3, 1] else {"float_precision": "round_trip"}
 HOLLOW_BYTES = 1 << 16  # of variables that are packed if they are hollow; less is not worth it
 # How others write in tables that there is no value.
 MISSING = ("", "NA", "N/A", "n/a", "<NA>", "#N/A", "NaN", "nan", "-nan", "-NaN", "NULL", "null", "None")
@@ -215,6 +217,26 @@ def save_table(table, path):
         part.write_text(text, encoding="utf-8", newline="")
 
 
+def stacked(tables):
+    """Tables below one another.
+
+    Parameters
+    ----------
+    tables : iterable of pandas.DataFrame
+        Those without rows, and columns in which all is missing, have no say in the types of the columns.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows numbered anew; columns in the order in which they first come; NaN where a table lacks one.
+    """
+    tables = list(tables)
+    columns = list(dict.fromkeys(name for table in tables for name in table))
+    filled = [table.dropna(axis=1, how="all") for table in tables if len(table)]
+    found = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
+    return found.reindex(columns=columns)
+
+
 def load_table(path, **types):
     """Read a tidy table.
 
@@ -245,7 +267,7 @@ def load_table(path, **types):
     stream = io.StringIO(newline="")
     csv.writer(stream, quoting=csv.QUOTE_ALL).writerows([columns, *rows])
     stream.seek(0)
-    how = {"keep_default_na": False, "na_values": missing}
+    how = {"keep_default_na": False, "na_values": missing} | PRECISE
     try:
         with np.errstate(invalid="ignore"):  # pandas tries, warns and then refuses
             return pd.read_csv(stream, dtype=types, **how)

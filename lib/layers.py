@@ -1,5 +1,7 @@
 """Which layer of a model fits best, chosen on splits that are not scored."""
 
+import warnings
+
 import numpy as np
 import xarray as xr
 
@@ -257,10 +259,12 @@ def over_iterations(values):
     Returns
     -------
     xarray.Dataset (…)
-        `mean`, `std` (ddof 1) and `sem` = std / √n_iterations. Iterations share their data, so neither is an
-        interval for the population; they say how much the choice of halves matters.
+        `mean`, `std` (ddof 1; NaN of one iteration) and `sem` = std / √n_iterations. Iterations share their data,
+        so neither is an interval for the population; they say how much the choice of halves matters.
     """
-    std = values.std("iteration", ddof=1)
+    with warnings.catch_warnings():  # older NumPy warns of what is documented: one value has no spread
+        warnings.filterwarnings("ignore", "Degrees of freedom")
+        std = values.std("iteration", ddof=1)
     sem = std / np.sqrt(values.sizes["iteration"])
     return xr.Dataset({"mean": values.mean("iteration"), "std": std, "sem": sem})
 

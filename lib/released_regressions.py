@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from lib import inference, layers, metrics
+from lib import artefacts, inference, layers, metrics
 
 
 def voxel_medians(released):
@@ -171,6 +171,6 @@ def quotable(released, *, target, names):
     t = found.assign(value=found["t"], low=np.nan, high=np.nan, quantity="t/" + suffix)
     t["what"] = "paired t of the " + head + p + "; no interval: a test statistic"
     difference = found.assign(quantity="difference/" + suffix, what="mean difference of the " + head + p)
-    rows = pd.concat([medians, best, difference, t], ignore_index=True)
+    rows = artefacts.stacked([medians, best, difference, t])
     name = "encode/" + target + "/" + rows["model"] + "/" + rows["quantity"]
     return rows.assign(name=name.str.lower())[inference.QUOTED]

@@ -1,5 +1,6 @@
 """The best layer's score of each subject, region or component, by every rule of choosing, and its summary."""
 
+import warnings
 import zlib
 
 import numpy as np
@@ -98,7 +99,9 @@ def by_layer(scores):
     score = scores[_name(scores)]
     names = pd.DataFrame({"layer": scores["layer"].values, "number": np.arange(scores.sizes["layer"]) + 1})
     if _components(scores):
-        sem = score.std("split") / np.sqrt(max(score.sizes["split"] - 1, 1))
+        with warnings.catch_warnings():  # older NumPy warns of undefined scores, which are NaN here too
+            warnings.filterwarnings("ignore", "Degrees of freedom")
+            sem = score.std("split") / np.sqrt(max(score.sizes["split"] - 1, 1))
         table = xr.Dataset({"value": layers.over_splits(score), "sem": sem})
         table = table.to_dataframe().reset_index().rename(columns={"voxel": "part"}).assign(subject=EVERYONE)
     else:

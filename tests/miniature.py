@@ -5,6 +5,7 @@ import functools
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -165,6 +166,7 @@ class Compendium:
             "env": self.environment(),
             "start_new_session": True,
             "text": True,
+            "preexec_fn": _interruptible,
         } | options
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} | options
         return subprocess.Popen([sys.executable, file, *arguments], **pipes)
@@ -277,3 +279,8 @@ def begun(compendium, model):
 
 def gone(pid):
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def _interruptible():
+    """Undo what a shell does to all that it starts in the background: to ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -189,3 +189,18 @@ def test_what_is_half_nan_takes_half_the_room(tmp_path):
     sizes = [(tmp_path / f"{name}.nc").stat().st_size for name in ("full", "half")]
     assert sizes[0] > values.nbytes
     assert sizes[1] < 0.55 * values.nbytes
+
+
+def test_tables_are_stacked_whatever_they_lack():
+    full = pd.DataFrame({"name": ["a", "b"], "low": [1.0, 2.0], "n": [3, 4]})
+    bare = pd.DataFrame({"name": ["c"], "low": [np.nan], "unit": ["voxel"]})
+    empty = pd.DataFrame({"other": np.array([], object), "n": np.array([], object)})
+    found = artefacts.stacked([empty, full, bare])
+    assert found.columns.tolist() == ["other", "n", "name", "low", "unit"]
+    assert found["name"].tolist() == ["a", "b", "c"]
+    assert found["low"].dtype == float
+    assert found["n"].tolist()[:2] == [3, 4]
+    assert found["other"].isna().all()
+    assert found["unit"].tolist()[2] == "voxel"
+    assert artefacts.stacked([]).empty
+    assert artefacts.stacked([empty]).columns.tolist() == ["other", "n"]

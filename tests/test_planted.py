@@ -204,8 +204,9 @@ def test_attainable_is_what_scikit_learn_reaches_without_noise():
     train = folds.half_splits([f"s{i}" for i in range(60)])
     expected = []
     for split in train:
-        # The published grid without powers that overflow: those above predict the mean, those below fit alike.
-        model = RidgeCV(10.0 ** np.arange(12, -13, -1), alpha_per_target=True).fit(X[split], signal[split])
+        # The published grid without powers that overflow or, in older versions, lose all digits: those above predict
+        # the mean, those below fit alike.
+        model = RidgeCV(10.0 ** np.arange(12, -7, -1), alpha_per_target=True).fit(X[split], signal[split])
         pairs = zip(model.predict(X[~split]).T, signal[~split].T, strict=True)
         expected.append([max(np.corrcoef(*pair)[0, 1], 0) ** 2 for pair in pairs])
     np.testing.assert_allclose(planted.attainable(X, signal, train), np.mean(expected, axis=0), rtol=1e-8)

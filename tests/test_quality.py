@@ -185,9 +185,8 @@ def test_held_out_stimuli_have_rows_of_their_own():
     data = voxel_set(responses(1))
     test = xr.DataArray(responses(24, 20), dims=("test_repeat", "test_stimulus", "voxel"))
     found = table({"responses": data.assign(test_response=test)})
-    assert (
-        found.loc[("V1", "explainable variance"), ["n", "unit", "undefined"]] == [0, "one repeat", 16]
-    ).all()
+    row = found.loc[("V1", "explainable variance"), ["n", "unit", "undefined"]]
+    assert row.tolist() == [0, "one repeat", 16]
     assert found.loc[("V1", "explainable variance (test stimuli)"), "estimate"] > 0.8
     columns = quality.voxels(data.assign(test_response=test)).columns
     assert {"test_repeat_r", "test_explainable_variance"} <= set(columns)
@@ -368,7 +367,7 @@ def test_recognition_counts_natural_stimuli_once():
     human = recognition().query("observer == 'human' and not (layer == 'natural' and model == 'vgg_19')")
     profiles = human.groupby(["participant", "model", "layer"])["proportion_correct"].first().to_numpy()
     assert found["estimate"] == pytest.approx(ceilings.split_half(profiles.reshape(12, 5))[0], rel=1e-12)
-    assert (found[["n", "unit", "undefined"]] == [12, "participant", 0]).all()
+    assert found[["n", "unit", "undefined"]].tolist() == [12, "participant", 0]
     assert found["low"] < found["estimate"] < found["high"] < 1
 
 
