@@ -669,7 +669,7 @@ def test_loss_of_a_worker_costs_the_time_of_its_job_only(small):
         assert process.returncode == 0, said
         assert set(lines(said, "ran")) == {"extract/a/sine", "extract/b/sine"}
         psutil.wait_procs([lost], timeout=10)
-        assert not lost.is_running()
+        assert gone(lost.pid)
         assert int(kernel.read_text()) != lost.pid
         assert "0 of 3 jobs" in small.run(*asked, "--dry-run")
     finally:
