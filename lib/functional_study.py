@@ -1,5 +1,8 @@
 """The study of functional maps from its RDMs, released or planted: tables of regions and maps of searchlights."""
 
+from pathlib import Path
+
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -153,6 +156,51 @@ def searched(rdms, lower_ceiling, sets, *, n_permutations=10000, seed=0, publish
             "n_permutations": n_permutations,
         },
     )
+
+
+def placed(mapped, stored):
+    """Maps with the places of their searchlights, so that they can be drawn.
+
+    Parameters
+    ----------
+    mapped : xarray.Dataset
+        Of `searched`.
+    stored : pathlib.Path
+        Searchlights with `corner` and `size` (searchlight, axis), as `lib.searchlight.store` writes them; attribute
+        `mask` names the volume beside it that they cover.
+
+    Returns
+    -------
+    xarray.Dataset
+        With `corner`, `size`, `mask` (i, j, k) and `affine` (row, column), from voxels to mm.
+
+    Raises
+    ------
+    ValueError
+        If there are other searchlights than mapped ones.
+    """
+    with xr.open_dataset(stored, engine="h5netcdf") as file:
+        blocks, mask = file[["corner", "size"]].load(), nib.load(Path(stored).with_name(file.attrs["mask"]))
+    if blocks.sizes["searchlight"] != mapped.sizes["searchlight"]:
+        sizes = mapped.sizes["searchlight"], blocks.sizes["searchlight"]
+        raise ValueError(f"maps are of {sizes[0]} searchlights, but {stored} has {sizes[1]}")
+    return mapped.merge(blocks.drop_attrs()).assign(volume(mask))
+
+
+def volume(mask):
+    """A mask as variables.
+
+    Parameters
+    ----------
+    mask : nibabel image
+
+    Returns
+    -------
+    dict
+        `mask` (i, j, k), whether a voxel is not 0, and `affine` (row, column), from voxels to mm.
+    """
+    voxels = np.asarray(mask.dataobj) != 0
+    return {"mask": (("i", "j", "k"), voxels), "affine": (("row", "column"), mask.affine)}
 
 
 def _orders(n_pairs, n_permutations, seed, published):

@@ -1,10 +1,11 @@
 """Tables and maps of the functional-map study."""
 
+import nibabel as nib
 import numpy as np
 import pytest
 import xarray as xr
 
-from lib import functional_maps, functional_rois, functional_study, rdm_regression
+from lib import functional_maps, functional_rois, functional_study, rdm_regression, searchlight, volumes
 
 N_STIMULI = 14
 
@@ -75,3 +76,23 @@ def test_maps_show_what_explains_best(responses, rule):
     prepared = rdm_regression.design(groups)
     np.testing.assert_allclose(found["total"], rdm_regression.adjusted_r2(prepared, searchlights)[:, -1])
     assert found["score"].sel(network="edge2d").values[0] == found["score"].values[0].max()
+
+
+def test_maps_find_the_places_of_their_searchlights(tmp_path):
+    voxels, affine = np.ones((9, 9, 8), np.int16), np.diag([2.0, 2, 2, 1])
+    nib.save(nib.Nifti1Image(voxels, affine), tmp_path / "mask.nii")
+    corners, sizes = searchlight.blocks(voxels > 0)
+    axes = {"corner": (("searchlight", "axis"), corners), "size": (("searchlight", "axis"), sizes)}
+    stored = xr.Dataset(coords={"axis": list("ijk"), **axes}, attrs={"mask": "mask.nii"})
+    stored.to_netcdf(tmp_path / "searchlights.nc", engine="h5netcdf")
+    codes = np.arange(len(corners), dtype=float)
+    mapped = xr.Dataset({"code": (("analysis", "searchlight"), [codes])}, attrs={"permuted": "conditions"})
+    found = functional_study.placed(mapped, tmp_path / "searchlights.nc")
+    np.testing.assert_array_equal(found["corner"], corners)
+    np.testing.assert_array_equal(found["affine"], affine)
+    assert found.attrs == mapped.attrs
+    mask = nib.Nifti1Image(found["mask"].values.astype(np.int8), found["affine"].values)
+    image = volumes.from_blocks(found["code"][0], found["corner"].values, found["size"].values, mask)
+    assert set(np.unique(np.asarray(image.dataobj)[1:-1, 1:-1, 1:-1])) >= {0.0, codes[-1]}
+    with pytest.raises(ValueError, match=f"maps are of 3 searchlights, but .* has {len(corners)}"):
+        functional_study.placed(mapped.isel(searchlight=slice(3)), tmp_path / "searchlights.nc")

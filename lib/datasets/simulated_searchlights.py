@@ -82,15 +82,9 @@ def _study():
     folds = rdm_crossvalidation.condition_folds(study.sizes["stimulus"], N_FOLDS, np.random.default_rng(SEED))
     blocks = lights[["corner", "size", "true_roi"]]
     return {
-        "functional_maps": mapped.merge(blocks).assign(_volume(mask)),
+        "functional_maps": mapped.merge(blocks).assign(functional_study.volume(mask)),
         "functional_regions": functional_study.regions(study, n_draws=N_PERMUTATIONS, seed=SEED),
         "collinearity": functional_study.collinearity(study),
         "functional_ceilings": functional_ceilings.reconstruction(rdms, sets, rois),
         "cross_validated": functional_rois.cross_validated(rdms, groups, rois, folds),
     }
-
-
-def _volume(mask):
-    """A mask as variables: its voxels, and the affine from them to mm."""
-    voxels = np.asarray(mask.dataobj) != 0
-    return {"mask": (("i", "j", "k"), voxels), "affine": (("row", "column"), mask.affine)}
