@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from lib import functional_rois
-from lib.plotting import functional_maps
+from lib.plotting import functional_maps, maps
 
 
 @pytest.fixture
@@ -117,3 +117,15 @@ def test_planted_sphere_is_outlined(figure):
     functional_maps.planted_search({"score": section, "p": section}, rates, figure)
     assert figure.axes[0].get_title() == "score"
     np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), section)
+
+
+def test_maps_stand_one_above_the_other(figure, monkeypatch):
+    told = []
+    monkeypatch.setattr(maps, "brains", lambda codes, part, **how: told.append((codes, part, how)))
+    functional_maps.brains(
+        {"networks": 1, "groups": 2}, {"groups": "b", "networks": "a"}, figure, mesh="m", title="Map"
+    )
+    assert [codes for codes, *_ in told] == [1, 2]
+    assert [part.get_suptitle() for _, part, _ in told] == ["Map: networks", "Map: groups"]
+    assert [how for *_, how in told] == [{"scale": "a", "mesh": "m"}, {"scale": "b", "mesh": "m"}]
+    assert told[0][1].bbox.y0 > told[1][1].bbox.y0

@@ -4,12 +4,33 @@ import numpy as np
 from matplotlib.patches import Circle, Patch, Rectangle
 from scipy import optimize
 
+from lib.plotting import maps
 from lib.plotting.look import PUBLISHED
 
 N_COLUMNS = 4
 HATCHES = ("///", "\\\\\\", "|||")
 LEVEL = 0.05
 BAR, GREY = "#4878b0", "0.85"
+
+
+def brains(drawn, scales, figure, *, mesh, title):
+    """Maps of what explains each place best, one analysis above the other.
+
+    Parameters
+    ----------
+    drawn : dict of str to xarray.DataArray (hemisphere, vertex)
+        By analysis, codes as `lib.surfaces.from_volume` gives them.
+    scales : dict of str to lib.plotting.maps.Scale
+        By analysis.
+    figure : matplotlib.figure.Figure
+    mesh : xarray.Dataset
+        From `lib.surfaces.fsaverage5`.
+    title : str
+        The analysis is added.
+    """
+    for part, (name, codes) in zip(figure.subfigures(len(drawn), 1), drawn.items(), strict=True):
+        maps.brains(codes, part, scale=scales[name], mesh=mesh)
+        part.suptitle(f"{title}: {name}")
 
 
 def roi_panels(table, figure, *, colours, labels, hatched=True):
