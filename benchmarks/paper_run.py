@@ -167,14 +167,6 @@ def checked(homes=None, costs=None):
     return pd.DataFrame(rows, columns=columns)
 
 
-def summary(found):
-    """Ratios by step: number of jobs, median, least and largest."""
-    ratios = found.groupby("step", sort=False)[["seconds_ratio", "bytes_ratio"]]
-    table = ratios.agg(["count", "median", "min", "max"])
-    table.columns = ["_".join(pair) for pair in table.columns]
-    return table.reset_index().round(2)
-
-
 def cases(size="usual", device="cpu"):
     """A case per study, and one per step, of jobs that have run in `$COMPENDIUM_HOME`; on the CPU alone."""
     if device != "cpu":
